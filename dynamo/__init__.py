@@ -1,0 +1,1 @@
+"""A leaderless, always-writable key-value store after Amazon's Dynamo (SOSP 2007)."""

@@ -1,0 +1,1 @@
+"""The benchmark: load from outside, latencies as a client sees them."""

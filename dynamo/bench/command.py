@@ -1,0 +1,231 @@
+"""`dynamo bench`: the benchmark on the command line."""
+
+import asyncio
+import sys
+import time
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from dynamo.bench.plan import Node, Plan
+from dynamo.bench.report import to_json, to_table
+from dynamo.bench.run import Doors, run
+from dynamo.errors import DynamoError
+
+_T = TypeVar("_T")
+
+_SHOW_S = 0.5  # drawing costs CPU that the nodes would have
+
+
+def _nodes(
+    context: click.Context, option: click.Parameter, urls: tuple[str, ...]
+) -> tuple[Node, ...]:
+    try:
+        return tuple(Node.parse(url) for text in urls for url in text.split(",") if url)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+
+
+def _pids(context: click.Context, option: click.Parameter, text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(pid) for pid in text.split(",") if pid)
+    except ValueError as error:
+        raise click.BadParameter(f"not process ids: {text!r}") from error
+
+
+@click.command()
+@click.option(
+    "--node",
+    "nodes",
+    metavar="URL",
+    multiple=True,
+    callback=_nodes,
+    default=["http://127.0.0.1:8098"],
+    show_default=True,
+    help="Where a node listens; more than once, or with commas between. Connections are dealt out.",
+)
+@click.option("--type", "bucket_type", default="default", show_default=True, help="Bucket type.")
+@click.option("--bucket", default="bench", show_default=True)
+@click.option("--connections", type=click.IntRange(1, 10_000), default=32, show_default=True)
+@click.option(
+    "--rate",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Requests a second at fixed instants, latency counted from the instant (open loop);"
+    " without it, each connection sends as fast as it is answered (closed loop).",
+)
+@click.option(
+    "--read-fraction",
+    type=click.FloatRange(0, 1),
+    default=0.5,
+    show_default=True,
+    help="Share of GETs; the others are PUTs.",
+)
+@click.option("--keys", type=click.IntRange(1, 10_000_000), default=10_000, show_default=True)
+@click.option("--value-bytes", type=click.IntRange(0, 2**26), default=1024, show_default=True)
+@click.option(
+    "--contexts/--blind",
+    default=False,
+    show_default="blind",
+    help="Whether a write first reads its key and hands on the context. Blind writes make siblings"
+    " in a bucket with allow_mult=true.",
+)
+@click.option("--n", "n_val", type=click.IntRange(min=1), help="Set the bucket's n_val first.")
+@click.option("--r", "r", help="Query parameter of reads, as the following; a number or a word.")
+@click.option("--pr", "pr")
+@click.option("--w", "w", help="Query parameter of writes, as the following.")
+@click.option("--pw", "pw")
+@click.option("--dw", "dw")
+@click.option("--node-confirms", "node_confirms", help="Query parameter of both.")
+@click.option(
+    "--duration-s",
+    type=click.FloatRange(min=0, min_open=True),
+    default=10.0,
+    show_default=True,
+    help="Measured time.",
+)
+@click.option(
+    "--warmup-s",
+    type=click.FloatRange(min=0),
+    default=2.0,
+    show_default=True,
+    help="Load before the measured time.",
+)
+@click.option(
+    "--timeout-s",
+    type=click.FloatRange(min=0, min_open=True),
+    default=10.0,
+    show_default=True,
+    help="A request without an answer after this long has failed.",
+)
+@click.option(
+    "--preload/--no-preload", default=True, show_default=True, help="Write every key once before."
+)
+@click.option("--seed", type=int, default=1, show_default=True, help="Of keys and values.")
+@click.option(
+    "--cpu-of",
+    "pids",
+    metavar="PID,PID",
+    default="",
+    callback=_pids,
+    help="Processes whose CPU time counts as the nodes'; without it, the nodes are asked.",
+)
+@click.option(
+    "--json",
+    "json_path",
+    type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
+    help="Write parameters and result to this file, or to standard output (-).",
+)
+def bench(
+    *,
+    nodes: tuple[Node, ...],
+    bucket_type: str,
+    bucket: str,
+    connections: int,
+    rate: float | None,
+    read_fraction: float,
+    keys: int,
+    value_bytes: int,
+    contexts: bool,
+    n_val: int | None,
+    r: str | None,
+    pr: str | None,
+    w: str | None,
+    pw: str | None,
+    dw: str | None,
+    node_confirms: str | None,
+    duration_s: float,
+    warmup_s: float,
+    timeout_s: float,
+    preload: bool,
+    seed: int,
+    pids: tuple[int, ...],
+    json_path: Path | None,
+) -> None:
+    """Measure a cluster: requests a second, latencies, CPU per operation.
+
+    Works with any server that speaks Riak's HTTP API. The CPU of the nodes is known only if they
+    run on this machine.
+    """
+    named = (
+        ("r", r),
+        ("pr", pr),
+        ("w", w),
+        ("pw", pw),
+        ("dw", dw),
+        ("node_confirms", node_confirms),
+    )
+    plan = Plan(
+        nodes=nodes,
+        bucket_type=bucket_type,
+        bucket=bucket,
+        connections=connections,
+        rate=rate,
+        read_fraction=read_fraction,
+        keys=keys,
+        value_bytes=value_bytes,
+        contexts=contexts,
+        n_val=n_val,
+        quorums=tuple((name, text) for name, text in named if text is not None),
+        duration_s=duration_s,
+        warmup_s=warmup_s,
+        timeout_s=timeout_s,
+        preload=preload,
+        seed=seed,
+    )
+    try:
+        with _display() as progress:
+            doors = Doors(now_s=time.perf_counter, own_cpu_s=time.process_time, progress=progress)
+            summary = _in_loop(run(plan, doors, pids))
+    except DynamoError as error:
+        raise click.ClickException(str(error)) from error
+    Console(stderr=json_path == Path("-")).print(to_table(summary), crop=False)
+    if json_path is not None:
+        with click.open_file(str(json_path), "w") as file:
+            file.write(to_json(plan, summary) + "\n")
+    if not summary.ok:
+        raise click.ClickException("no request succeeded")
+
+
+@contextmanager
+def _display() -> Iterator[Callable[[str, float, int], None]]:
+    """A progress bar on standard error if that is a terminal, nothing if not."""
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("{task.description:<8}"),
+        BarColumn(),
+        TextColumn("{task.fields[ok_per_s]:>9,.0f} ok/s"),
+        TimeRemainingColumn(),
+    )
+    with Progress(
+        *columns, console=console, auto_refresh=False, disable=not console.is_terminal
+    ) as progress:
+        task = progress.add_task("", total=1.0, ok_per_s=0.0)
+        shown_s, shown_ok, shown_phase = time.perf_counter(), 0, ""
+
+        def show(phase: str, part: float, ok: int) -> None:
+            nonlocal shown_s, shown_ok, shown_phase
+            now_s = time.perf_counter()
+            if phase != shown_phase:
+                progress.reset(task, description=phase)
+                shown_ok, shown_phase = 0, phase
+            elif now_s - shown_s < _SHOW_S:
+                return
+            ok_per_s = (ok - shown_ok) / max(now_s - shown_s, 1e-9)
+            progress.update(task, completed=part, ok_per_s=ok_per_s, refresh=True)
+            shown_s, shown_ok = now_s, ok
+
+        yield show
+
+
+def _in_loop(main: Coroutine[None, None, _T]) -> _T:
+    """Run in the fastest loop there is."""
+    if sys.platform == "win32":
+        return asyncio.run(main)
+    import uvloop  # it does not exist on Windows
+
+    return uvloop.run(main)

@@ -1,0 +1,1 @@
+"""The Python client: what an application imports to use a cluster."""

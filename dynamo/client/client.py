@@ -1,0 +1,105 @@
+"""A cluster as an application uses it: several endpoints, one client.
+
+    async with Client(["http://127.0.0.1:8098", "http://127.0.0.1:8099"]) as client:
+        carts = client.bucket("carts", bucket_type="multi", resolve=union)
+        cart = await carts.get("alice")
+        await carts.put("alice", b"...", context=cart.context)
+
+Any node answers for any key (Dynamo 4.3), so the endpoints are equal: they are used in turn, and
+where one fails the next is asked if that is safe.
+"""
+
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Self
+
+from dynamo.client.answers import JsonObject, expect, json_object
+from dynamo.client.buckets import BucketClient
+from dynamo.client.endpoints import Endpoints
+from dynamo.client.paths import Name, name_bytes
+from dynamo.client.transport import Request, Transport
+from dynamo.client.values import Resolver
+from dynamo.core.ids import DEFAULT_BUCKET_TYPE, Bucket
+
+
+class Client:
+    """Connections to one cluster, for use inside `async with`.
+
+    What is asked of the cluster as such (`stats`, `members`, `ring`) is answered by one node, as
+    that node sees it; a client of that endpoint alone asks a certain node.
+    """
+
+    def __init__(
+        self, endpoints: Sequence[str], *, timeout_s: float = 10.0, rest_s: float = 2.0
+    ) -> None:
+        """Name the cluster; nothing is sent yet.
+
+        Args:
+            endpoints: `http://host:port` of one or more nodes.
+            timeout_s: how long one operation may take, over all attempts and endpoints.
+            rest_s: how long an endpoint that failed is tried last.
+
+        Raises:
+            ConfigError: an endpoint is no such URL, or there is none.
+        """
+        self._endpoints = Endpoints(endpoints, rest_s=rest_s)
+        self._timeout_s = timeout_s
+        self._transport: Transport | None = None
+
+    async def __aenter__(self) -> Self:
+        self._transport = Transport(self._endpoints)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        transport, self._transport = self._opened(), None
+        await transport.close()
+
+    def bucket(
+        self,
+        name: Name,
+        *,
+        bucket_type: Name = DEFAULT_BUCKET_TYPE,
+        resolve: Resolver | None = None,
+    ) -> BucketClient:
+        """A bucket to work with.
+
+        Args:
+            name: the bucket.
+            bucket_type: where its default properties come from.
+            resolve: how to make one value of siblings; without it they raise `Conflict`.
+
+        Raises:
+            BadRequest: a name is empty or too long.
+        """
+        bucket = Bucket(name_bytes(bucket_type), name_bytes(name))
+        return BucketClient(self._opened, bucket, timeout_s=self._timeout_s, resolve=resolve)
+
+    async def ping(self) -> None:
+        """Return if a node answers."""
+        request = Request(method="GET", path="/ping")
+        expect(await self._opened().exchange(request, self._timeout_s), 200, read=True)
+
+    async def stats(self) -> JsonObject:
+        """A node's figures, by Riak's names."""
+        return await self._report("/stats")
+
+    async def members(self) -> JsonObject:
+        """Who belongs to the cluster."""
+        return await self._report("/admin/members")
+
+    async def ring(self) -> JsonObject:
+        """Who owns which partition."""
+        return await self._report("/admin/ring")
+
+    async def _report(self, path: str) -> JsonObject:
+        request = Request(method="GET", path=path)
+        return json_object(await self._opened().exchange(request, self._timeout_s))
+
+    def _opened(self) -> Transport:
+        assert self._transport is not None, "use the client inside `async with`"
+        return self._transport

@@ -1,0 +1,344 @@
+"""The HTTP interface of a node: who is listened to, which handler answers, what errors become.
+
+aiohttp's low-level server does the protocol; no application and no router stand between it and the
+handlers. Errors of the store become statuses here and nowhere else:
+
+    BadRequest            400    the request is wrong
+    NotReady              503    this node has not joined yet       Retry-After
+    Overloaded            503    a bound was reached                Retry-After
+    QuorumError           503    too few replicas                   Retry-After
+    DeadlineExceeded      503    the time ran out                   Retry-After
+    other RequestErrors   503    nobody knows how it ended          Retry-After
+    anything else         500    the store's own fault, logged
+
+The answer to a write that failed says how far it came: `X-Dynamo-Acks`, how many replicas are known
+to have it, and `X-Dynamo-Definite`, whether it certainly had no effect.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final
+from urllib.parse import urlsplit
+
+from aiohttp import web
+from aiohttp.http_exceptions import BadHttpMethod
+
+from dynamo.config import NodeConfig
+from dynamo.errors import (
+    BadRequest,
+    DeadlineExceeded,
+    DynamoError,
+    NotReady,
+    Overloaded,
+    QuorumError,
+    RequestError,
+    StartupError,
+)
+from dynamo.http.admin import Admin
+from dynamo.http.buckets import Buckets
+from dynamo.http.exchange import Answer, BodyReader
+from dynamo.http.objects import Objects
+from dynamo.http.render import http_date
+from dynamo.http.reply import FORBIDDEN, NO_PATH, NOT_IMPLEMENTED, Reply, Stream, page, text
+from dynamo.http.routes import Resource, Target, resolve
+from dynamo.http.served import Figures, ServedNode
+from dynamo.http.server_info import ServerInfo
+
+log = logging.getLogger(__name__)
+
+HEADER_LINE_BYTES_MAX = 64 * 1024
+"""Riak takes 8 KiB; 300 links, which its clients put into one line, need 15."""
+
+HEADERS_MAX = 1000
+IDLE_S_MAX = 75.0
+"""How long a connection may be silent, or take to send the head of a request."""
+
+UNREAD_S_MAX = 1.0
+"""How long the rest of a body that nobody wants is read, so that its sender sees the answer."""
+
+STOP_S_MAX = 4.0
+"""How long requests at work may take to end when the node stops."""
+
+BACKLOG: Final = 1024
+_BODIES_AT_ONCE_MIN: Final = 4
+
+_WRITING: Final = frozenset({"PUT", "POST", "DELETE"})
+_KNOWN_METHODS: Final = _WRITING | {"GET", "HEAD", "OPTIONS", "TRACE", "CONNECT"}
+_ALWAYS_THERE: Final = frozenset(
+    {
+        Resource.ROOT,
+        Resource.STATS,
+        Resource.ADMIN_MEMBERS,
+        Resource.ADMIN_RING,
+        Resource.ADMIN_LOCATE,
+        Resource.ADMIN_LOCAL,
+    }
+)
+"""What a node answers before it has joined: questions about itself."""
+
+_RETRY: Final = "Retry-After: 1\r\n"
+_UNTYPED: Final = frozenset({"PW", "node_confirms"})
+"""Texts whose type Riak leaves to chance; here that of a page is given for a delete only."""
+
+Handler = Callable[[web.BaseRequest, Target, str], Awaitable[Reply | Stream]]
+
+
+class HttpServer:
+    """Serves one node over HTTP."""
+
+    def __init__(self, node: ServedNode, config: NodeConfig) -> None:
+        self._node = node
+        self._config = config
+        self._in_flight = 0
+        self._requests = 0
+        self._refused = 0
+        self._failures = 0
+        self._stamp = ""
+        self._stamped_at_s = -1
+        self._handlers = self._route()
+        self._server: _Server | None = None
+        self._listener: asyncio.Server | None = None
+
+    def _route(self) -> Mapping[Resource, Mapping[str, Handler]]:
+        bodies = BodyReader(
+            body_bytes_max=self._config.object_bytes_max,
+            reading_bytes_max=max(
+                self._config.queued_bytes_max,
+                _BODIES_AT_ONCE_MIN * self._config.object_bytes_max,
+            ),
+        )
+        objects = Objects(self._node, bodies)
+        buckets = Buckets(self._node, bodies)
+        admin = Admin(self._node)
+        info = ServerInfo(self._node, self.figures)
+
+        def get(handler: Handler) -> dict[str, Handler]:
+            return {"HEAD": handler, "GET": handler}
+
+        properties = {**get(buckets.read_properties), "PUT": buckets.change_properties}
+        return {
+            Resource.ROOT: get(info.root),
+            Resource.PING: get(info.ping),
+            Resource.STATS: get(info.stats),
+            Resource.OBJECT: {
+                **get(objects.read),
+                "POST": objects.store,
+                "PUT": objects.store,
+                "DELETE": objects.delete,
+            },
+            Resource.KEYS: {**get(buckets.keys), "POST": objects.store},
+            Resource.BUCKETS: get(buckets.buckets),
+            Resource.OLD_BUCKET: {
+                **get(buckets.keys),
+                "PUT": buckets.change_properties,
+                "POST": objects.store,
+            },
+            Resource.BUCKET_PROPERTIES: {**properties, "DELETE": buckets.reset_properties},
+            Resource.TYPE_PROPERTIES: properties,
+            Resource.ADMIN_MEMBERS: get(admin.members),
+            Resource.ADMIN_RING: get(admin.ring),
+            Resource.ADMIN_LOCATE: get(admin.locate),
+            Resource.ADMIN_LOCAL: get(admin.local),
+        }
+
+    # -- life ------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Listen.
+
+        Raises:
+            StartupError: the address cannot be listened on.
+        """
+        address = self._config.http_address
+        loop = asyncio.get_running_loop()
+        self._server = _Server(self._answer, self._broken)
+        try:
+            self._listener = await loop.create_server(
+                self._server, address.host, address.port, backlog=BACKLOG
+            )
+        except OSError as error:
+            reason = error.strerror or error
+            raise StartupError(f"cannot listen on {address} for HTTP: {reason}") from error
+
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        assert self._listener is not None, "not started"
+        port: int = self._listener.sockets[0].getsockname()[1]
+        return port
+
+    async def stop(self) -> None:
+        """Take no more requests, let those at work end, then close all connections."""
+        if self._listener is not None:
+            self._listener.close()
+        if self._server is not None:
+            self._server.pre_shutdown()
+            # It waits so long for handlers to end, and as long again after it cancelled them.
+            await self._server.shutdown(STOP_S_MAX / 2)
+
+    def figures(self) -> Figures:
+        """What the interface itself counts."""
+        return {
+            "http_requests_in_flight": self._in_flight,
+            "http_requests_total": self._requests,
+            "http_refused_total": self._refused,
+            "http_failures_total": self._failures,
+            "http_connections": len(self._server.connections) if self._server else 0,
+        }
+
+    # -- requests --------------------------------------------------------------------------------
+
+    async def _answer(self, request: web.BaseRequest) -> Answer:
+        self._requests += 1
+        if self._in_flight >= self._config.requests_in_flight_max:
+            self._refused += 1
+            sentence = f"{self._in_flight} requests are at work, that is the most\n"
+            refusal = text(503, sentence)
+            return Answer(request, _failed(request.method, refusal, None), self._head_stamp())
+        self._in_flight += 1
+        try:
+            reply = await self._reply(request)
+        except DynamoError as error:
+            reply = self._reply_to(error, request)
+        except Exception:
+            log.exception("a handler failed", extra={"method": request.method})
+            self._failures += 1
+            reply = _failed(request.method, text(500, "internal error\n"), None)
+        finally:
+            self._in_flight -= 1
+        return Answer(request, reply, self._head_stamp())
+
+    async def _reply(self, request: web.BaseRequest) -> Reply | Stream:
+        path, _, query = request.raw_path.partition("#")[0].partition("?")
+        route = resolve(path)
+        if route is None:
+            return NO_PATH
+        resource, target = route
+        handlers = self._handlers[resource]
+        handler = handlers.get(request.method)
+        if handler is None:
+            if request.method not in _KNOWN_METHODS:
+                return NOT_IMPLEMENTED
+            return page(405, f"Allow: {', '.join(_advertised(resource, handlers))}\r\n")
+        if _is_forged(request.headers):
+            return FORBIDDEN
+        if not self._node.serving and resource not in _ALWAYS_THERE:
+            raise NotReady("joining")
+        return await handler(request, target, query)
+
+    def _reply_to(self, error: DynamoError, request: web.BaseRequest) -> Reply:
+        method = request.method
+        said = f"{error}\n"
+        if isinstance(error, BadRequest):
+            return text(400, said)
+        if isinstance(error, RequestError):
+            reply = text(503, said)
+            if isinstance(error, QuorumError) and error.what in _UNTYPED and method == "DELETE":
+                reply = reply._replace(head="Content-Type: text/html\r\n")
+            if isinstance(error, NotReady | Overloaded):
+                self._refused += 1
+            return _failed(method, reply, error)
+        log.error("a request failed", exc_info=error, extra={"method": method})
+        self._failures += 1
+        return _failed(method, text(500, f"Error:\n{said}"), error)
+
+    def _broken(self, request: web.BaseRequest, exc: BaseException | None, said: str) -> Answer:
+        """The answer to what is no HTTP request."""
+        if isinstance(exc, BadHttpMethod):
+            reply = NOT_IMPLEMENTED
+        else:
+            reason = said.partition("\n")[0].rstrip(":")
+            reply = text(400, f"not a request: {reason}\n")
+        return Answer(request, reply._replace(close=True), self._head_stamp())
+
+    def _head_stamp(self) -> str:
+        """Header lines that all answers of this second have."""
+        now_s = self._node.wall_ms() // 1000
+        if now_s != self._stamped_at_s:
+            self._stamped_at_s = now_s
+            self._stamp = f"Date: {http_date(now_s * 1000)}\r\nServer: dynamo\r\n"
+        return self._stamp
+
+
+def _failed(method: str, reply: Reply, error: DynamoError | None) -> Reply:
+    """`reply` to a request that failed, with what a client needs to know to go on."""
+    head = reply.head
+    if reply.status == 503:
+        head += _RETRY
+    if method in _WRITING:
+        acks = error.got if isinstance(error, QuorumError | DeadlineExceeded) else 0
+        definite = reply.status == 503 if error is None else error.definite
+        head += f"X-Dynamo-Acks: {acks}\r\nX-Dynamo-Definite: {str(definite).lower()}\r\n"
+    return reply._replace(head=head)
+
+
+def _advertised(resource: Resource, handlers: Mapping[str, Handler]) -> list[str]:
+    """Methods for `Allow`.
+
+    A list of keys does not mention that objects can be posted to it: these are two resources on one
+    path, and Riak speaks of the one that a GET would find.
+    """
+    lists = resource in (Resource.KEYS, Resource.OLD_BUCKET)
+    return [method for method in handlers if not (lists and method == "POST")]
+
+
+def _is_forged(headers: Mapping[str, str]) -> bool:
+    """Whether a page of another origin made a browser send this (Riak's checks)."""
+    if headers.get("Origin") == "null":
+        return True
+    referer = headers.get("Referer")
+    if referer is None:
+        return False
+    try:
+        origin = urlsplit(referer)
+        return origin.scheme != "http" or origin.netloc.lower() != headers.get("Host", "").lower()
+    except ValueError:
+        return True
+
+
+Broken = Callable[[web.BaseRequest, BaseException | None, str], Answer]
+
+
+class _Server(web.Server):
+    """aiohttp's low-level server, with our bounds and our answer to what it cannot parse."""
+
+    def __init__(
+        self, answer: Callable[[web.BaseRequest], Awaitable[Answer]], broken: Broken
+    ) -> None:
+        super().__init__(answer)
+        self._broken = broken
+
+    def __call__(self) -> web.RequestHandler:
+        return _Connection(self, self._broken)
+
+
+class _Connection(web.RequestHandler):
+    """One client's connection."""
+
+    __slots__ = ("_broken",)
+
+    def __init__(self, server: _Server, broken: Broken) -> None:
+        super().__init__(
+            server,
+            loop=asyncio.get_running_loop(),
+            keepalive_timeout=IDLE_S_MAX,
+            lingering_time=UNREAD_S_MAX,
+            access_log=None,  # type: ignore[arg-type]  # None is how aiohttp is told "no log"
+            logger=log,
+            max_line_size=HEADER_LINE_BYTES_MAX,
+            max_field_size=HEADER_LINE_BYTES_MAX,
+            max_headers=HEADERS_MAX,
+            auto_decompress=False,  # a stored encoding is the client's affair
+        )
+        self._broken = broken
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """A client's bad bytes are answered, and no reason to log anything."""
+        return self._broken(request, exc, message or "")

@@ -1,0 +1,313 @@
+"""Objects over HTTP: GET, HEAD, PUT, POST and DELETE of one key, and POST of a value without one.
+
+Siblings are shown, never chosen from: a read that finds several answers 300 with all of them. The
+context in `X-Riak-Vclock` covers what that answer showed and nothing else, so a write that brings
+it back replaces just that (Dynamo 4.4).
+"""
+
+import asyncio
+
+from aiohttp import web
+
+from dynamo.core.ids import Bucket, Key
+from dynamo.core.properties import Properties
+from dynamo.core.siblings import Siblings
+from dynamo.errors import BadRequest, DeadlineExceeded
+from dynamo.http.exchange import BodyReader
+from dynamo.http.found import Found, context_line, find, lone_lines, version_lines
+from dynamo.http.negotiation import (
+    NOT_MODIFIED,
+    Current,
+    byte_range,
+    charset_admitted,
+    choose,
+    guards_read,
+    guards_write,
+    unmet,
+)
+from dynamo.http.render import (
+    base62,
+    location,
+    siblings_multipart,
+    siblings_text,
+    vtag,
+)
+from dynamo.http.reply import (
+    CONFLICT,
+    HTML,
+    NO_PATH,
+    NOT_ACCEPTABLE,
+    NOT_FOUND,
+    PLAIN,
+    PRECONDITION_FAILED,
+    STORED,
+    VARY,
+    VARY_SIBLINGS,
+    Reply,
+    text,
+    unknown_type,
+)
+from dynamo.http.routes import Target
+from dynamo.http.served import ServedNode
+from dynamo.http.wire import (
+    IF_NOT_MODIFIED,
+    Parameters,
+    context_of,
+    describe,
+    is_media_type,
+    parameters,
+)
+
+TIMEOUT_S_MAX = 3600.0
+
+_KEY_DIGITS = 27
+_KEY_BITS = 161  # what 27 digits to the base of 62 hold
+_TEXT_OR_PARTS = ("text/plain", "multipart/mixed")
+_PARTS_OR_TEXT = ("multipart/mixed", "text/plain")
+_MISSING_CONTENT_TYPE = text(400, "Missing Content-Type request header")
+
+
+class Objects:
+    """Handlers for the paths of objects."""
+
+    def __init__(self, node: ServedNode, bodies: BodyReader) -> None:
+        self._node = node
+        self._bodies = bodies
+
+    # -- reading ---------------------------------------------------------------------------------
+
+    async def read(self, request: web.BaseRequest, target: Target, query: str) -> Reply:
+        """GET or HEAD of an object."""
+        wanted = parameters(query)
+        properties = self._node.properties.of(Bucket(target.bucket_type, target.bucket))
+        if properties is None:
+            return unknown_type(target.bucket_type)
+        try:
+            quorum = properties.read_quorum(wanted.asked)
+        except BadRequest as error:
+            return _beyond_n(error, "")
+        state = await self._node.coordinator.get(
+            Key(target.bucket_type, target.bucket, target.key),
+            quorum,
+            timeout_s=self._timeout_s(wanted),
+        )
+        found = find(state, properties.conflicts)
+        if not found.values:
+            return NOT_FOUND
+        if not found.exists:
+            return _deleted(found)
+        if wanted.vtag is not None:
+            chosen = [entry for entry in found.values if vtag(entry[0]) == wanted.vtag]
+            if not chosen:
+                return NO_PATH
+            found = found._replace(values=chosen)
+        if len(found.values) > 1:
+            return self._read_siblings(request, target, found)
+        return self._read_one(request, target, found)
+
+    def _read_one(self, request: web.BaseRequest, target: Target, found: Found) -> Reply:
+        headers = request.headers
+        value = found.values[0][1]
+        if choose(headers.get("Accept"), (value.content_type,)) is None or not charset_admitted(
+            headers.get("Accept-Charset"), value.content_type
+        ):
+            return NOT_ACCEPTABLE
+        vary = "" if value.content_encoding else VARY
+        current = found.current
+        if refusal := self._unmet_read(request, current, vary):
+            return refusal
+        head = lone_lines(found, current, target) + vary
+        part = byte_range(headers.get("Range"), len(value.body))
+        if part is None or "If-Range" in headers:
+            return Reply(200, head, value.body)
+        start, end = part
+        head += f"Content-Range: bytes {start}-{end - 1}/{len(value.body)}\r\n"
+        return Reply(206, f"{head}Accept-Ranges: bytes\r\n", value.body[start:end])
+
+    def _read_siblings(self, request: web.BaseRequest, target: Target, found: Found) -> Reply:
+        form = choose(request.headers.get("Accept"), _TEXT_OR_PARTS)
+        if form is None:
+            return NOT_ACCEPTABLE
+        if refusal := self._unmet_read(request, found.current, VARY_SIBLINGS):
+            return refusal
+        return self._siblings(found, target, form)
+
+    def _unmet_read(self, request: web.BaseRequest, current: Current, vary: str) -> Reply | None:
+        if not guards_read(request.headers):
+            return None
+        status = unmet(request.headers, current, now_ms=self._node.wall_ms(), reading=True)
+        if status is None:
+            return None
+        if status == NOT_MODIFIED:
+            return Reply(NOT_MODIFIED, f'ETag: "{current.tag}"\r\n{vary}')
+        return PRECONDITION_FAILED
+
+    def _siblings(self, found: Found, target: Target, form: str) -> Reply:
+        lines = version_lines(found, found.current) + VARY_SIBLINGS
+        if form == "text/plain":
+            return Reply(300, PLAIN + lines, siblings_text(dot for dot, _ in found.values))
+        boundary = self._drawn()
+        return Reply(
+            300,
+            f"Content-Type: multipart/mixed; boundary={boundary}\r\n{lines}",
+            siblings_multipart(found.values, target, boundary),
+        )
+
+    # -- writing ---------------------------------------------------------------------------------
+
+    async def store(self, request: web.BaseRequest, target: Target, query: str) -> Reply:
+        """PUT or POST of an object; without a key in the path one is drawn."""
+        headers = request.headers
+        content_type = headers.get("Content-Type")
+        if not content_type:
+            return _MISSING_CONTENT_TYPE
+        wanted = parameters(query)
+        described = describe(headers, content_type, target)
+        context = context_of(headers)
+        properties = self._node.properties.of(Bucket(target.bucket_type, target.bucket))
+        if properties is None:
+            return unknown_type(target.bucket_type)
+        try:
+            quorum = properties.write_quorum(wanted.asked)
+        except BadRequest as error:
+            return _beyond_n(error, PLAIN)
+        if choose(headers.get("Accept"), (content_type,)) is None:
+            return NOT_ACCEPTABLE
+        timeout_s = self._timeout_s(wanted)
+        if target.key and _is_conditional(request):
+            refusal, timeout_s = await self._check_conditions(
+                request, target, wanted, properties, timeout_s
+            )
+            if refusal is not None:
+                return refusal
+        if not is_media_type(content_type):
+            media_type = content_type.partition(";")[0]
+            return text(
+                415, f'"{media_type}" is not a valid media type for the Content-type header.\n'
+            )
+        body = await self._bodies.read(request)
+        if isinstance(body, Reply):
+            return body
+        stored_at = target if target.key else target._replace(key=self._drawn().encode())
+        written = await self._node.coordinator.put(
+            Key(stored_at.bucket_type, stored_at.bucket, stored_at.key),
+            described.value(body, self._node.wall_ms()),
+            context,
+            quorum,
+            properties.conflicts,
+            timeout_s=timeout_s,
+            return_state=wanted.return_body,
+        )
+        if written.state is None:
+            if target.key:
+                return STORED
+            reply = Reply(201, f"Content-Type: {content_type}\r\n{VARY}")
+        else:
+            reply = self._stored(request, stored_at, find(written.state, properties.conflicts))
+            if target.key:
+                return reply
+        return reply._replace(status=201, head=f"Location: {location(stored_at)}\r\n{reply.head}")
+
+    def _stored(self, request: web.BaseRequest, target: Target, found: Found) -> Reply:
+        """What a store with `returnbody` shows: what a read after it would."""
+        if len(found.values) > 1:
+            form = choose(request.headers.get("Accept"), _PARTS_OR_TEXT) or "text/plain"
+            return self._siblings(found, target, form)
+        value = found.values[0][1]
+        head = lone_lines(found, found.current, target) + VARY
+        return Reply(200 if value.body else 204, head, value.body)
+
+    async def delete(self, request: web.BaseRequest, target: Target, query: str) -> Reply:
+        """DELETE of an object."""
+        wanted = parameters(query)
+        context = context_of(request.headers)
+        properties = self._node.properties.of(Bucket(target.bucket_type, target.bucket))
+        if properties is None:
+            return unknown_type(target.bucket_type)
+        try:
+            read_quorum, write_quorum = properties.delete_quorums(wanted.asked)
+        except BadRequest as error:
+            return _beyond_n(error, HTML)
+        timeout_s = self._timeout_s(wanted)
+        if _is_conditional(request):
+            refusal, timeout_s = await self._check_conditions(
+                request, target, wanted, properties, timeout_s
+            )
+            if refusal is not None:
+                return refusal
+        deleted = await self._node.coordinator.delete(
+            Key(target.bucket_type, target.bucket, target.key),
+            context,
+            read_quorum,
+            write_quorum,
+            properties.conflicts,
+            timeout_s=timeout_s,
+        )
+        return STORED if deleted else NOT_FOUND
+
+    async def _check_conditions(
+        self,
+        request: web.BaseRequest,
+        target: Target,
+        wanted: Parameters,
+        properties: Properties,
+        timeout_s: float,
+    ) -> tuple[Reply | None, float]:
+        """Read what is there and hold a write's conditions against it.
+
+        Returns:
+            The answer to give instead of writing, if a condition does not hold; and the time left.
+        """
+        clock_s = asyncio.get_running_loop().time
+        deadline_s = clock_s() + timeout_s
+        state = await self._node.coordinator.get(
+            Key(target.bucket_type, target.bucket, target.key),
+            properties.read_quorum(wanted.asked),
+            timeout_s=timeout_s,
+        )
+        found = find(state, properties.conflicts)
+        refusal = None
+        if _is_modified(request, found, state):
+            refusal = CONFLICT
+        elif unmet(request.headers, found.current, now_ms=self._node.wall_ms(), reading=False):
+            refusal = PRECONDITION_FAILED
+        remaining_s = deadline_s - clock_s()
+        if remaining_s <= 0:
+            raise DeadlineExceeded(definite=True)
+        return refusal, remaining_s
+
+    # -- both ------------------------------------------------------------------------------------
+
+    def _timeout_s(self, wanted: Parameters) -> float:
+        if wanted.timeout_ms is None:
+            return self._node.config.request_timeout_s
+        if wanted.timeout_ms == 0:
+            raise DeadlineExceeded(definite=True)
+        return min(wanted.timeout_ms / 1000, TIMEOUT_S_MAX)
+
+    def _drawn(self) -> str:
+        """A name nobody drew before: for a key, for a boundary."""
+        return base62(self._node.dice.getrandbits(_KEY_BITS), _KEY_DIGITS)
+
+
+def _is_conditional(request: web.BaseRequest) -> bool:
+    return guards_write(request.headers) or (
+        request.method == "PUT" and IF_NOT_MODIFIED in request.headers
+    )
+
+
+def _is_modified(request: web.BaseRequest, found: Found, state: Siblings) -> bool:
+    """Whether a PUT names a version that is not the one that is there."""
+    if request.method != "PUT":
+        return False
+    expected = context_of(request.headers, IF_NOT_MODIFIED)
+    return expected is not None and not (found.exists and expected == state.context())
+
+
+def _beyond_n(error: BadRequest, head: str) -> Reply:
+    """More is asked for than there are replicas; Riak leaves this text's type to chance."""
+    return Reply(400, head, f"{error}\n".encode())
+
+
+def _deleted(found: Found) -> Reply:
+    return NOT_FOUND._replace(head=f"{PLAIN}X-Riak-Deleted: true\r\n{context_line(found)}")

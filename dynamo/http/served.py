@@ -1,0 +1,146 @@
+"""What the HTTP interface needs of a node: the port that `node/node.py` fills, and tests fake."""
+
+import random
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Protocol
+
+from dynamo.config import ClusterConfig, NodeConfig
+from dynamo.core.ids import Bucket, Key, NodeId
+from dynamo.core.properties import Properties
+from dynamo.core.quorum import Conflicts, ReadQuorum, WriteQuorum
+from dynamo.core.ring import Ring
+from dynamo.core.siblings import Context, Siblings
+from dynamo.core.values import Value
+
+Member = Mapping[str, object]
+"""A member as `/admin/members` shows it; it has at least `node`, `http` and `opinion`."""
+
+Figures = Mapping[str, int | float | str | list[str]]
+
+
+class WrittenAnswer(Protocol):
+    """A write that met its quorum."""
+
+    @property
+    def state(self) -> Siblings | None:
+        """The key's state at the coordinator, if it was asked for."""
+        ...
+
+
+class ServedCoordinator(Protocol):
+    """Reads and writes. All raise RequestError, and end in time."""
+
+    async def get(self, key: Key, quorum: ReadQuorum, *, timeout_s: float) -> Siblings:
+        """What is known of `key`; EMPTY if it was never written."""
+        ...
+
+    async def put(
+        self,
+        key: Key,
+        value: Value,
+        context: Context | None,
+        quorum: WriteQuorum,
+        conflicts: Conflicts,
+        *,
+        timeout_s: float,
+        return_state: bool = False,
+    ) -> WrittenAnswer:
+        """Store `value` as the successor of what `context` covers."""
+        ...
+
+    async def delete(
+        self,
+        key: Key,
+        context: Context | None,
+        read: ReadQuorum,
+        write: WriteQuorum,
+        conflicts: Conflicts,
+        *,
+        timeout_s: float,
+    ) -> bool:
+        """Store a tombstone; False if no context is given and nothing is there."""
+        ...
+
+
+class ServedListing(Protocol):
+    """Names of keys and buckets, page by page, each name once, in no order."""
+
+    def keys(self, bucket: Bucket, n: int, *, timeout_s: float) -> AsyncIterator[list[bytes]]:
+        """The keys of a bucket that have a value."""
+        ...
+
+    def buckets(
+        self, bucket_type: bytes, n: int, *, timeout_s: float
+    ) -> AsyncIterator[list[bytes]]:
+        """The buckets of a type that have such keys."""
+        ...
+
+
+class ServedProperties(Protocol):
+    """Bucket properties as this node knows them."""
+
+    def of(self, bucket: Bucket) -> Properties | None:
+        """Those of a bucket; of a type as a whole if the bucket's name is empty."""
+        ...
+
+    def refused(self, bucket: Bucket, changes: Mapping[str, object]) -> dict[str, str]:
+        """Why changes cannot be made."""
+        ...
+
+
+class ServedNode(Protocol):
+    """One running node.
+
+    Attributes:
+        serving: it has joined its cluster.
+        dice: for keys and boundaries.
+    """
+
+    @property
+    def config(self) -> NodeConfig: ...
+    @property
+    def cluster(self) -> ClusterConfig: ...
+    @property
+    def serving(self) -> bool: ...
+    @property
+    def dice(self) -> random.Random: ...
+    @property
+    def coordinator(self) -> ServedCoordinator: ...
+    @property
+    def listing(self) -> ServedListing: ...
+    @property
+    def properties(self) -> ServedProperties: ...
+    @property
+    def ring(self) -> Ring: ...
+
+    def wall_ms(self) -> int:
+        """Milliseconds since 1970."""
+        ...
+
+    async def set_bucket_properties(self, bucket: Bucket, changes: Mapping[str, object]) -> None:
+        """Change properties of a bucket, or of a type as a whole, on all nodes.
+
+        Raises:
+            BadRequest: they are refused.
+        """
+        ...
+
+    async def reset_bucket_properties(self, bucket: Bucket) -> None:
+        """Give a bucket its type's properties back."""
+        ...
+
+    def members(self) -> Sequence[Member]:
+        """All members this node knows."""
+        ...
+
+    def opinion(self, node_id: NodeId) -> str:
+        """What this node thinks of another: up, suspect or down."""
+        ...
+
+    def local(self, encoded_key: bytes) -> tuple[bytes | None, Mapping[NodeId, bytes]]:
+        """The state this node holds for a key, and the hints it keeps, by whom they are for."""
+        ...
+
+    def read_stats(self) -> Figures:
+        """What the node counts, by the names that `/stats` shows."""
+        ...

@@ -1,0 +1,1 @@
+"""One running node: its jobs, and the object that puts them together."""

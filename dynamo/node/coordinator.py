@@ -1,0 +1,339 @@
+"""Reads and writes of clients: any node takes them, and sees them through (Dynamo 4.5, 6.4).
+
+A read is coordinated where it arrives. A write is coordinated by a primary of its key, which mints
+the dot from the state it holds; a node that is none forwards to one. Where no primary can be
+reached, whoever has the request coordinates it as a new actor: it holds no copy to continue from
+(`afresh`).
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from dynamo.core.codec import (
+    decode_context,
+    decode_siblings,
+    encode_context,
+    encode_siblings,
+    encode_value,
+)
+from dynamo.core.conflicts import is_live, written
+from dynamo.core.ids import Actor, Key, NodeId, encode_key
+from dynamo.core.quorum import N_MAX, Conflicts, ReadQuorum, WriteQuorum
+from dynamo.core.ring import Slot
+from dynamo.core.siblings import Context, Siblings
+from dynamo.core.values import Value
+from dynamo.errors import (
+    BadRequest,
+    DeadlineExceeded,
+    DynamoError,
+    NotReady,
+    OutcomeUnknown,
+    Overloaded,
+    PeerError,
+    ProtocolError,
+    StorageError,
+)
+from dynamo.node.afresh import Afresh
+from dynamo.node.cluster_view import ClusterView
+from dynamo.node.reads import Read
+from dynamo.node.replica import DONE
+from dynamo.node.stats import Stats
+from dynamo.node.writes import Send, Write
+from dynamo.rpc.failures import to_error, to_failed
+from dynamo.rpc.messages import Failed, ForwardPut, PutDone
+from dynamo.rpc.peers import Peers
+from dynamo.storage.objects import ObjectStore
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """A write that met its quorum.
+
+    Attributes:
+        acks: how many nodes had it then.
+        state: the key's state at the coordinator, if it was asked for.
+    """
+
+    acks: int
+    state: Siblings | None
+
+
+class Coordinator:
+    """One node's side of all requests that clients bring it."""
+
+    def __init__(
+        self,
+        view: ClusterView,
+        objects: ObjectStore,
+        peers: Peers,
+        send: Send,
+        stats: Stats,
+        clock_s: Callable[[], float],
+        wall_ms: Callable[[], int],
+        dice_bytes: Callable[[int], bytes],
+        *,
+        replica_timeout_s: float,
+        siblings_max: int,
+    ) -> None:
+        self._view = view
+        self._objects = objects
+        self._peers = peers
+        self._send = send
+        self._stats = stats
+        self._clock_s = clock_s
+        self._wall_ms = wall_ms
+        self._afresh = Afresh(dice_bytes)
+        self._replica_timeout_s = replica_timeout_s
+        self._siblings_max = siblings_max
+
+    # -- reads -----------------------------------------------------------------------------------
+
+    async def get(self, key: Key, quorum: ReadQuorum, *, timeout_s: float) -> Siblings:
+        """What the answering replicas know of `key` together; EMPTY if it was never written.
+
+        Raises:
+            BadRequest: the key is no key.
+            QuorumError: too few replicas answered, or can.
+            DeadlineExceeded: not in time.
+        """
+        started_s = self._clock_s()
+        encoded = encode_key(key)
+        counters = self._stats.counters
+        counters.node_gets += 1
+        self._stats.gets.add()
+        try:
+            read = Read(
+                encoded,
+                self._view.slots(encoded, quorum.n, sloppy=quorum.sloppy),
+                quorum,
+                me=self._view.me,
+                send=self._send,
+                replica_timeout_s=self._replica_timeout_s,
+                counters=counters,
+            )
+            deadline = asyncio.get_running_loop().call_later(timeout_s, read.expire)
+            try:
+                read.start()
+                return await read.done
+            finally:
+                deadline.cancel()
+        except DynamoError:
+            counters.reads_unmet += 1
+            raise
+        finally:
+            self._stats.get_latency.add(self._clock_s() - started_s)
+
+    # -- writes ----------------------------------------------------------------------------------
+
+    async def put(
+        self,
+        key: Key,
+        value: Value,
+        context: Context | None,
+        quorum: WriteQuorum,
+        conflicts: Conflicts,
+        *,
+        timeout_s: float,
+        return_state: bool = False,
+    ) -> Written:
+        """Store `value` as the successor of what `context` covers.
+
+        Raises:
+            BadRequest: the key is no key, or it has too many siblings already; definite.
+            QuorumError: too few replicas have it, or can have it.
+            DeadlineExceeded: not in time; replicas that were reached keep the write.
+            OutcomeUnknown: the node that coordinated it was lost meanwhile.
+            Overloaded: this node has too much to do; definite.
+        """
+        started_s = self._clock_s()
+        counters = self._stats.counters
+        counters.node_puts += 1
+        self._stats.puts.add()
+        request = ForwardPut(
+            encode_key(key),
+            encode_value(value),
+            encode_context(context) if context else b"",
+            [
+                quorum.n,
+                quorum.w,
+                quorum.pw,
+                quorum.dw,
+                quorum.node_confirms,
+                quorum.sloppy,
+            ],
+            conflicts,
+            return_state,
+        )
+        try:
+            return await self._route(request, context or {}, quorum, started_s + timeout_s)
+        except DynamoError:
+            counters.writes_unmet += 1
+            raise
+        finally:
+            self._stats.put_latency.add(self._clock_s() - started_s)
+
+    async def delete(
+        self,
+        key: Key,
+        context: Context | None,
+        read: ReadQuorum,
+        write: WriteQuorum,
+        conflicts: Conflicts,
+        *,
+        timeout_s: float,
+    ) -> bool:
+        """Store a tombstone over what `context` covers; without a context, over what a read shows.
+
+        Returns False, and stores nothing, if no context is given and there is nothing to delete.
+
+        Raises:
+            RequestError: as `get` and `put`.
+        """
+        deadline_s = self._clock_s() + timeout_s
+        if context is None:
+            state = await self.get(key, read, timeout_s=timeout_s)
+            if not is_live(state):
+                return False
+            context = state.context()
+        tombstone = Value(body=b"", content_type="", modified_at_ms=self._wall_ms(), deleted=True)
+        remaining_s = max(deadline_s - self._clock_s(), 0.0)
+        await self.put(key, tombstone, context, write, conflicts, timeout_s=remaining_s)
+        return True
+
+    async def forwarded(self, request: ForwardPut, deadline_s: float) -> PutDone:
+        """Coordinate a write that a peer forwarded.
+
+        Raises:
+            ProtocolError: the peer's request makes no sense.
+            DynamoError: as `put`.
+        """
+        quorum = _quorum_of(request)
+        context = decode_context(request.context) if request.context else {}
+        done = await self._coordinate(request, context, quorum, deadline_s)
+        return PutDone(done.acks, encode_siblings(done.state) if done.state else b"")
+
+    async def _route(
+        self, request: ForwardPut, context: Context, quorum: WriteQuorum, deadline_s: float
+    ) -> Written:
+        """Coordinate here if this node is a primary, else at the first that takes it."""
+        slots = self._view.slots(request.key, quorum.n, sloppy=quorum.sloppy)
+        primaries = [node for node, stands_in_for in slots if stands_in_for is None]
+        if self._view.me not in primaries:
+            for node in primaries:
+                done = await self._forward(node, request, deadline_s)
+                if done is not None:
+                    return done
+        return await self._coordinate(request, context, quorum, deadline_s)
+
+    async def _forward(
+        self, node: NodeId, request: ForwardPut, deadline_s: float
+    ) -> Written | None:
+        """Have `node` coordinate. None if it certainly did not try."""
+        self._stats.counters.coord_redirs += 1
+        remaining_s = deadline_s - self._clock_s()
+        if remaining_s <= 0:
+            raise DeadlineExceeded(definite=True)
+        try:
+            reply = await self._peers.call(node, request, remaining_s)
+        except PeerError as error:
+            if error.definite:
+                return None
+            if self._clock_s() >= deadline_s:
+                raise DeadlineExceeded from error
+            raise OutcomeUnknown(f"{node}, which coordinated the write, was lost") from error
+        if isinstance(reply, PutDone):
+            return Written(
+                acks=reply.acks, state=decode_siblings(reply.state) if reply.state else None
+            )
+        if not isinstance(reply, Failed):
+            raise OutcomeUnknown(f"{node} answered a write with {type(reply).__name__}")
+        failure = to_error(reply)
+        if isinstance(failure, NotReady | Overloaded):
+            return None
+        raise failure
+
+    async def _coordinate(
+        self, request: ForwardPut, context: Context, quorum: WriteQuorum, deadline_s: float
+    ) -> Written:
+        view = self._view
+        key = request.key
+        slots = view.slots(key, quorum.n, sloppy=quorum.sloppy)
+        write = Write(
+            key,
+            slots,
+            quorum,
+            send=self._send,
+            stand_ins=lambda: self._stand_ins(key, quorum),
+            replica_timeout_s=self._replica_timeout_s,
+            counters=self._stats.counters,
+        )
+        state = None
+        if Slot(view.me, None) in slots:
+            state = self._mint_from_own(request, context, write)
+        if state is not None:
+            write.start(state, stored_by=view.me)
+        else:
+            state = self._mint_afresh(request, context)
+            write.start(state, stored_by=None)
+        deadline = asyncio.get_running_loop().call_at(deadline_s, write.expire)
+        try:
+            await write.done
+        finally:
+            deadline.cancel()
+        return Written(
+            acks=write.acks, state=decode_siblings(state) if request.return_state else None
+        )
+
+    def _mint_from_own(self, request: ForwardPut, context: Context, write: Write) -> bytes | None:
+        """Write to this node's own copy, a dot following on the state there; None if it cannot be.
+
+        Raises:
+            BadRequest: the key would have too many siblings.
+            Overloaded: too much waits for the disk.
+        """
+
+        def update(state: Siblings, actor: Actor, floor: int) -> Siblings:
+            new = written(state, actor, floor, request.value, context, Conflicts(request.policy))
+            if len(new) > max(self._siblings_max, len(state)):
+                raise BadRequest(
+                    f"the key has {len(state)} siblings, the most is {self._siblings_max};"
+                    " read it and write with its context"
+                )
+            return new
+
+        def stored(error: StorageError | None) -> None:
+            write.on_reply(self._view.me, DONE if error is None else to_failed(error))
+
+        try:
+            return self._objects.write(request.key, update, stored)
+        except StorageError as error:
+            log.error("own copy cannot be read", extra={"reason": str(error)})
+            return None
+
+    def _mint_afresh(self, request: ForwardPut, context: Context) -> bytes:
+        """The state of the write, and of those minted here before it; of no copy."""
+        conflicts = Conflicts(request.policy)
+        return self._afresh.write(
+            request.key,
+            lambda state, actor: written(state, actor, 0, request.value, context, conflicts),
+        )
+
+    def _stand_ins(self, key: bytes, quorum: WriteQuorum) -> list[NodeId]:
+        if not quorum.sloppy:
+            return []
+        reachable = self._view.reachable
+        stand_ins = self._view.preference_list(key, quorum.n).stand_ins
+        return [node for node in stand_ins if node in reachable]
+
+
+def _quorum_of(request: ForwardPut) -> WriteQuorum:
+    if len(request.quorum) != 6 or not 0 < request.quorum[0] <= N_MAX:
+        raise ProtocolError(f"{request.quorum!r:.80} is no write quorum")
+    n, w, pw, dw, node_confirms, sloppy = request.quorum
+    if request.policy not in tuple(Conflicts):
+        raise ProtocolError(f"{request.policy} is no way to treat conflicts")
+    return WriteQuorum(n=n, w=w, pw=pw, dw=dw, node_confirms=node_confirms, sloppy=bool(sloppy))

@@ -1,0 +1,203 @@
+"""How a node gets into its cluster, and how it stays the same member over restarts (Dynamo 4.8).
+
+A node that remembers its membership takes it up again under a higher incarnation. A new one asks
+its seeds, says that it is joining, and waits for its turn: joiners choose their tokens one after
+the other in the order of their ids, each seeing the choice of those before it, so that nodes that
+start at the same moment end up as level as nodes that came one by one. The wait is bounded: a
+joiner that has died keeps nobody out. Should two nodes choose the same token all the same, the ring
+gives it to the lower id, and the other chooses again.
+
+A seed that finds no other node founds the cluster; a node that is no seed never does.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+
+from dynamo.core.facts import Fact
+from dynamo.core.ids import Address, NodeId
+from dynamo.core.membership import MemberRecord, MemberState, member_name
+from dynamo.core.ring import RingMember
+from dynamo.core.tokens import Joiner, choose_tokens
+from dynamo.errors import DynamoError, StartupError
+from dynamo.node.cluster_view import ClusterView
+from dynamo.node.gossip import Gossip
+from dynamo.rpc.peers import Peers
+
+log = logging.getLogger(__name__)
+
+FOUND_WAIT_S = 3.0
+"""How long a seed looks for the other seeds before it founds the cluster without them."""
+
+TURN_WAIT_S = 2.0
+"""How long a joiner waits for joiners before it in line that make no progress."""
+
+LOOK_S = 0.05
+
+PUSH_PEERS_MAX = 16
+
+
+class Joining:
+    """One node's own record: made at the start, defended afterwards.
+
+    Attributes:
+        removed: an operator removed this node from the cluster; it must not serve.
+    """
+
+    def __init__(
+        self,
+        view: ClusterView,
+        gossip: Gossip,
+        peers: Peers,
+        clock_s: Callable[[], float],
+        *,
+        seeds: frozenset[NodeId],
+        rpc: Address,
+        http: Address,
+        weight: int,
+        zone: str,
+    ) -> None:
+        self._view = view
+        self._gossip = gossip
+        self._peers = peers
+        self._clock_s = clock_s
+        self._seeds = seeds
+        self._rpc = rpc
+        self._http = http
+        self._weight = weight
+        self._zone = zone
+        self._said: MemberRecord | None = None
+        self.removed = False
+        view.on_change.append(self._on_change)
+
+    # -- the start -------------------------------------------------------------------------------
+
+    def announce(self) -> None:
+        """Take up the remembered membership, or begin to join.
+
+        Raises:
+            StartupError: an operator removed this node.
+        """
+        known = self._view.my_record
+        if known is not None and known.state is MemberState.REMOVED:
+            raise StartupError(
+                f"{self._view.me} was removed from the cluster and its data directory remembers it;"
+                " start it with an empty directory to join anew"
+            )
+        if known is None:
+            known = self._fresh(incarnation=0)
+        self._say(known)
+
+    async def join(self) -> None:
+        """Wait until this node holds its part of the ring, and those who joined with it theirs."""
+        started_s = self._clock_s()
+        while (mine := self._mine()).state is MemberState.JOINING:
+            if self._may_choose(started_s):
+                self._choose(mine)
+                break
+            await self._ask_seeds()
+            await asyncio.sleep(LOOK_S)
+        await self._push_mine()
+        await self._wait_for_companions()
+
+    def _may_choose(self, started_s: float) -> bool:
+        waited_s = self._clock_s() - started_s
+        others = self._seeds - {self._view.me}
+        if not self._gossip.heard:
+            founder = self._view.me in self._seeds or not self._seeds
+            return founder and (not others or waited_s >= FOUND_WAIT_S)
+        all_are_new = not self._view.membership.holders()
+        if all_are_new and waited_s < FOUND_WAIT_S and not others <= self._gossip.heard:
+            return False  # whoever is still starting should be in the line before it moves
+        return self._is_my_turn(waited_s)
+
+    def _is_my_turn(self, waited_s: float) -> bool:
+        line = [record.node_id for record in self._view.membership.joining()]
+        before_me = [node for node in line if node < self._view.me]
+        ahead = [node for node in before_me if node in self._peers.connected]
+        return not ahead or waited_s >= TURN_WAIT_S * (1 + len(before_me))
+
+    async def _ask_seeds(self) -> None:
+        for node in sorted(self._seeds - {self._view.me} - self._gossip.heard):
+            if node in self._peers.connected:
+                try:
+                    await self._gossip.exchange(node)
+                except DynamoError as error:
+                    log.debug("seed did not answer", extra={"peer": node, "reason": str(error)})
+
+    async def _wait_for_companions(self) -> None:
+        """Nodes that joined in the same moment should all have their part before any serves."""
+        for _ in range(round(TURN_WAIT_S / LOOK_S)):
+            joining = {record.node_id for record in self._view.membership.joining()}
+            if not joining & set(self._peers.connected):
+                return
+            await asyncio.sleep(LOOK_S)
+
+    # -- the record ------------------------------------------------------------------------------
+
+    def _fresh(self, *, incarnation: int) -> MemberRecord:
+        return MemberRecord(
+            node_id=self._view.me,
+            incarnation=incarnation,
+            state=MemberState.JOINING,
+            rpc=self._rpc,
+            http=self._http,
+            weight=self._weight,
+            zone=self._zone,
+            tokens=(),
+        )
+
+    def _mine(self) -> MemberRecord:
+        mine = self._view.my_record
+        assert mine is not None, "announce comes first"
+        return mine
+
+    def _say(self, record: MemberRecord) -> None:
+        """Publish `record` as this node's next incarnation, with where it is now."""
+        self._said = replace(
+            record,
+            incarnation=record.incarnation + 1,
+            rpc=self._rpc,
+            http=self._http,
+            weight=self._weight,
+            zone=self._zone,
+        )
+        self._view.say(self._said)
+
+    def _choose(self, record: MemberRecord) -> None:
+        holders = [
+            RingMember(
+                node_id=holder.node_id,
+                tokens=holder.tokens,
+                weight=holder.weight,
+                zone=holder.zone,
+            )
+            for holder in self._view.membership.holders()
+            if holder.node_id != self._view.me
+        ]
+        me = Joiner(node_id=self._view.me, weight=self._weight, zone=self._zone)
+        tokens = choose_tokens(holders, [me], self._view.ring.partitions)[self._view.me]
+        self._say(replace(record, state=MemberState.MEMBER, tokens=tokens))
+
+    async def _push_mine(self) -> None:
+        fact = self._view.facts.get(member_name(self._view.me))
+        assert fact is not None, "announce comes first"
+        await self._gossip.push(fact, peers_max=PUSH_PEERS_MAX)
+
+    def _on_change(self, fact: Fact) -> None:
+        """Defend this node's record, and give way where the ring says so."""
+        if self._said is None or self.removed:
+            return
+        mine = self._mine()
+        if fact.name == member_name(self._view.me) and mine != self._said:
+            if mine.state is MemberState.REMOVED:
+                self.removed = True
+                log.error("this node was removed from the cluster")
+                return
+            # The cluster remembers this node from before its disk was lost or restored.
+            self._say(mine)
+            return
+        if mine.state is MemberState.MEMBER and self._view.ring.lost_tokens(self._view.me):
+            log.warning("another node holds the same tokens; choosing others")
+            self._choose(mine)

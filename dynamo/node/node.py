@@ -1,0 +1,415 @@
+"""One node, put together: what it holds, whom it talks to, and the jobs it does.
+
+The doors to the world (disk, network, clock, dice) come in from outside, so that a simulation runs
+this very class. The clock is the running loop's. Only this file reads the settings; the jobs get
+plain values.
+
+    http, or a simulated client
+        |
+    coordinator, listing          gossip, joining, heartbeats, handoff     the jobs
+        |                              |
+    replica (own copies)          peers -- network -- server               the ways
+        |
+    objects, hints -- engine -- disk                                       what is held
+"""
+
+import asyncio
+import logging
+import os
+import random
+from collections.abc import Callable, Mapping
+
+from dynamo.config import ClusterConfig, NodeConfig
+from dynamo.core.detector import Detector
+from dynamo.core.facts import Fact, decode_fact, encode_fact
+from dynamo.core.ids import Address, Bucket, NodeId
+from dynamo.core.properties import PropertyBook
+from dynamo.core.ring import Ring
+from dynamo.errors import (
+    BadRequest,
+    CodecError,
+    DynamoError,
+    NotReady,
+    Overloaded,
+    StorageError,
+)
+from dynamo.node.cluster_view import ClusterView
+from dynamo.node.coordinator import Coordinator
+from dynamo.node.gossip import Gossip
+from dynamo.node.handoff import Handoff
+from dynamo.node.heartbeats import Heartbeats
+from dynamo.node.joining import PUSH_PEERS_MAX, Joining
+from dynamo.node.listing import Listing
+from dynamo.node.replica import DONE, Replica, Respond
+from dynamo.node.stats import Stats
+from dynamo.node.tasks import Tasks
+from dynamo.node.writes import OnReply
+from dynamo.rpc.failures import to_error, to_failed
+from dynamo.rpc.handshake import Identity
+from dynamo.rpc.messages import (
+    Failed,
+    ForwardPut,
+    GossipExchange,
+    GossipOffer,
+    Heartbeat,
+    ListKeys,
+    ReplicaGet,
+    ReplicaPut,
+    Reply,
+    Request,
+)
+from dynamo.rpc.peers import Peers
+from dynamo.rpc.server import Server
+from dynamo.rpc.wire import Wire
+from dynamo.storage.engine import KEY_BYTES_MAX, Engine, Put, Table
+from dynamo.storage.hints import HintStore
+from dynamo.storage.objects import ObjectStore
+
+log = logging.getLogger(__name__)
+
+TASKS_MAX = 10_000
+"""Bounds what peers can make this node do at once; forwarded writes are the many."""
+
+PAUSE_S = 1.0
+"""A silence this long is nobody's fault: a busy machine, a pause of the interpreter."""
+
+FACT_KEY = b"fact:"
+
+
+class Node:
+    """A node of the cluster, without its HTTP interface.
+
+    Attributes:
+        cluster: what all nodes have in common.
+        config: what is this node's own.
+        dice: the source of all its randomness.
+        wall_ms: the time of day in milliseconds; it is shown, and orders what clients asked to be
+            ordered by it.
+        coordinator: sees reads and writes through.
+        listing: lists keys and buckets.
+        stats: counts.
+        view: the cluster as this node sees it.
+        replica: what it holds.
+    """
+
+    def __init__(
+        self,
+        cluster: ClusterConfig,
+        config: NodeConfig,
+        *,
+        engine: Engine,
+        wire: Wire,
+        dice: random.Random,
+        wall_ms: Callable[[], int],
+    ) -> None:
+        """Called on the running loop that the node is to use; nothing is started yet.
+
+        Raises:
+            ConfigError: a bucket property in the settings is wrong.
+            StorageError: the disk cannot be read.
+        """
+        loop = asyncio.get_running_loop()
+        clock_s = loop.time
+        self.cluster = cluster
+        self.config = config
+        self.dice = dice
+        self.wall_ms = wall_ms
+        self.stats = Stats(clock_s)
+        self._loop = loop
+        self._engine = engine
+        self._seeds = {seed.node_id: seed.address for seed in config.seeds}
+        self._joined = asyncio.Event()
+        self._tasks = Tasks(tasks_max=TASKS_MAX)
+        me = NodeId(config.node_id)
+        identity = Identity(
+            node_id=me, cluster=cluster.name, cluster_fingerprint=cluster.fingerprint()
+        )
+
+        properties = PropertyBook(cluster.bucket_types, cluster.bucket_defaults)
+        self.view = ClusterView(me, cluster.partitions, properties)
+        self._objects = ObjectStore(engine, self._partition_of, dice)
+        self._hints = HintStore(engine, dice)
+        self.replica = Replica(self._objects, self._hints, self.stats.counters, wall_ms)
+        self._peers = Peers(
+            wire,
+            identity,
+            resolve=self._resolve,
+            dice=dice,
+            on_outcome=self._on_outcome,
+            on_connected=lambda node: self._heartbeats.on_connected(node),
+            on_lost=lambda node: self._heartbeats.on_lost(node),
+        )
+        self._server = Server(wire, identity, self._handle)
+        self._detector = Detector(
+            expected_s=config.heartbeat_interval_s,
+            suspect_phi=config.suspect_phi,
+            pause_s=PAUSE_S,
+        )
+        self._heartbeats = Heartbeats(
+            self.view,
+            self._peers,
+            self._detector,
+            clock_s,
+            interval_s=config.heartbeat_interval_s,
+        )
+        self._gossip = Gossip(
+            self.view,
+            self._peers,
+            dice,
+            interval_s=config.gossip_interval_s,
+            candidates=self._wanted_peers,
+        )
+        self._joining = Joining(
+            self.view,
+            self._gossip,
+            self._peers,
+            clock_s,
+            seeds=frozenset(self._seeds),
+            rpc=config.advertised_rpc,
+            http=config.advertised_http,
+            weight=config.weight,
+            zone=config.zone,
+        )
+        self.coordinator = Coordinator(
+            self.view,
+            self._objects,
+            self._peers,
+            self._send,
+            self.stats,
+            clock_s,
+            wall_ms,
+            dice.randbytes,
+            replica_timeout_s=config.replica_timeout_s,
+            siblings_max=config.siblings_max,
+        )
+        self.listing = Listing(
+            self.view, self._send, clock_s, replica_timeout_s=config.replica_timeout_s
+        )
+        self._handoff = Handoff(
+            self.view,
+            self._hints,
+            self._peers,
+            self.stats.counters,
+            interval_s=config.handoff_interval_s,
+            call_timeout_s=config.replica_timeout_s,
+        )
+
+    # -- life ------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Listen for peers and begin to join; `joined` tells when this node serves.
+
+        Raises:
+            OSError: the address for peers cannot be listened on.
+            StartupError: an operator removed this node from the cluster.
+            StorageError: the disk cannot be read.
+        """
+        for fact in self._remembered():
+            self.view.learn(fact)
+        self.view.on_change.append(self._on_fact)
+        await self._server.start(self.config.rpc_address)
+        self._joining.announce()
+        self._peers.keep(self._wanted_peers())
+        self._tasks.spawn(self._heartbeats.run(), "heartbeats")
+        self._tasks.spawn(self._gossip.run(), "gossip")
+        self._tasks.spawn(self._handoff.run(), "handoff")
+        self._tasks.spawn(self._join(), "join")
+
+    async def _join(self) -> None:
+        await self._joining.join()
+        self._joined.set()
+        log.info("joined", extra={"members": len(self.view.membership.holders())})
+
+    async def joined(self) -> None:
+        """Wait until this node holds its part of the ring and serves."""
+        await self._joined.wait()
+
+    @property
+    def serving(self) -> bool:
+        """Whether this node takes requests: it has joined, and was not removed."""
+        return self._joined.is_set() and not self._joining.removed
+
+    async def stop(self) -> None:
+        """End all jobs and connections, then let the disk finish what it was given."""
+        await self._tasks.close()
+        await self._peers.close()
+        await self._server.close()
+        await self._engine.close()
+
+    # -- what others ask -------------------------------------------------------------------------
+
+    def _handle(self, peer: NodeId, request: Request, deadline_s: float, respond: Respond) -> None:
+        """Answer a peer; whatever is raised becomes the answer."""
+        kind = type(request)
+        if kind is ReplicaPut or kind is ReplicaGet or kind is ListKeys:
+            self._serve_replica(request, respond)
+        elif kind is Heartbeat:
+            respond(DONE)
+        elif isinstance(request, GossipOffer):
+            respond(self._gossip.on_offer(request))
+        elif isinstance(request, GossipExchange):
+            respond(self._gossip.on_exchange(request))
+        elif isinstance(request, ForwardPut):
+            if not self.serving:
+                raise NotReady(f"{self.view.me} has not joined yet")
+            self._tasks.spawn(self._forwarded(request, deadline_s, respond), f"write for {peer}")
+
+    def _serve_replica(self, request: Request, respond: Respond) -> None:
+        if isinstance(request, ReplicaPut):
+            self.replica.put(request, respond)
+        elif isinstance(request, ReplicaGet):
+            respond(self.replica.get(request))
+        elif isinstance(request, ListKeys):
+            respond(self.replica.list_keys(request))
+
+    async def _forwarded(self, request: ForwardPut, deadline_s: float, respond: Respond) -> None:
+        try:
+            respond(await self.coordinator.forwarded(request, deadline_s))
+        except DynamoError as error:
+            respond(to_failed(error))
+
+    def _send(self, node: NodeId, request: Request, timeout_s: float, on_reply: OnReply) -> None:
+        """Ask a peer, or this node itself, whose answer to a read may come before this returns."""
+        if node != self.view.me:
+            self._peers.send(node, request, timeout_s, on_reply)
+            return
+
+        def respond(reply: Reply) -> None:
+            on_reply(node, to_error(reply) if isinstance(reply, Failed) else reply)
+
+        try:
+            self._serve_replica(request, respond)
+        except DynamoError as error:
+            self._loop.call_soon(on_reply, node, error)
+
+    # -- what the jobs ask of each other ---------------------------------------------------------
+
+    def _partition_of(self, key: bytes) -> int:
+        return self.view.ring.partition_of(key)
+
+    def _wanted_peers(self) -> list[NodeId]:
+        """Whom to hold connections to: members, and seeds as long as they may be members."""
+        membership = self.view.membership
+        strangers = {seed for seed in self._seeds if membership.get(seed) is None}
+        return sorted((self.view.peers() | strangers) - {self.view.me})
+
+    def _resolve(self, node: NodeId) -> Address | None:
+        """Where to dial a node: the settings' map first, then its own word, then the seeds."""
+        overridden = self.config.peer_addresses.get(node)
+        if overridden is not None:
+            return overridden
+        record = self.view.membership.get(node)
+        return record.rpc if record is not None else self._seeds.get(node)
+
+    def _on_outcome(self, node: NodeId, ok: bool) -> None:
+        if ok:
+            self._detector.heard(node, self._loop.time())
+
+    def _remembered(self) -> list[Fact]:
+        stored = self._engine.scan(Table.META, FACT_KEY, FACT_KEY + b"\xff", limit=1_000_000)
+        facts = []
+        for _, encoded in stored:
+            try:
+                facts.append(decode_fact(encoded))
+            except CodecError as error:  # gossip brings it anew
+                log.error("a remembered fact does not decode", extra={"reason": str(error)})
+        return facts
+
+    def _on_fact(self, fact: Fact) -> None:
+        self._peers.keep(self._wanted_peers())
+        try:
+            put = Put(Table.META, FACT_KEY + fact.name, encode_fact(fact))
+            self._engine.commit([put], _remembering)
+        except Overloaded:
+            log.warning("a fact was not written down; gossip will bring it again")
+
+    # -- bucket properties -----------------------------------------------------------------------
+
+    @property
+    def properties(self) -> PropertyBook:
+        """The properties of all buckets."""
+        return self.view.properties
+
+    async def set_bucket_properties(self, bucket: Bucket, changes: Mapping[str, object]) -> None:
+        """Change properties of a bucket, here at once and elsewhere by gossip.
+
+        Raises:
+            BadRequest: the changes are refused.
+        """
+        await self._publish(self.properties.changed(bucket, changes, self.view.me))
+
+    async def reset_bucket_properties(self, bucket: Bucket) -> None:
+        """Give a bucket its type's properties back."""
+        fact = self.properties.reset(bucket, self.view.me)
+        if fact is not None:
+            await self._publish(fact)
+
+    async def _publish(self, fact: Fact) -> None:
+        if len(FACT_KEY) + len(fact.name) > KEY_BYTES_MAX:
+            raise BadRequest("the bucket's name is too long to have properties of its own")
+        self.view.learn(fact)
+        await self._gossip.push(fact, peers_max=PUSH_PEERS_MAX)
+
+    # -- what an operator asks -------------------------------------------------------------------
+
+    @property
+    def ring(self) -> Ring:
+        """The placement of partitions as this node knows it."""
+        return self.view.ring
+
+    def opinion(self, node: NodeId) -> str:
+        """What this node thinks of another: up, suspect or down."""
+        return str(self._heartbeats.opinion(node))
+
+    def members(self) -> list[dict[str, object]]:
+        """All members as this node knows them, and what it thinks of them."""
+        now_s = self._loop.time()
+        return [
+            {
+                "node": record.node_id,
+                "state": record.state.name.lower(),
+                "incarnation": record.incarnation,
+                "rpc": str(record.rpc),
+                "http": str(record.http),
+                "zone": record.zone,
+                "weight": record.weight,
+                "tokens": len(record.tokens),
+                "opinion": self.opinion(record.node_id),
+                "phi": 0.0
+                if record.node_id == self.view.me
+                else round(self._detector.phi(record.node_id, now_s), 2),
+            }
+            for record in self.view.membership.all()
+        ]
+
+    def local(self, key: bytes) -> tuple[bytes | None, dict[NodeId, bytes]]:
+        """What this node itself holds for an encoded key: its copy, and hints by target."""
+        hints = {
+            target: state
+            for target in sorted(self._hints.targets())
+            if (state := self._hints.get(target, key)) is not None
+        }
+        return self._objects.get(key), hints
+
+    def read_stats(self) -> dict[str, int | float | str | list[str]]:
+        """What this node counts, by the names that `/stats` shows."""
+        return {
+            **self.stats.read(),
+            "os_pid": os.getpid(),
+            "ring_num_partitions": self.ring.partitions,
+            "ring_members": [str(holder.node_id) for holder in self.view.membership.holders()],
+            "connected_nodes": sorted(str(node) for node in self._peers.connected),
+            "hints_held": sum(self._hints.targets().values()),
+            "requests_from_peers_total": self._server.requests_in,
+            "requests_to_peers_total": self._peers.requests_out,
+            "replies_late_total": self._peers.replies_late,
+            "peer_bytes_in_total": self._peers.bytes_in + self._server.bytes_in,
+            "peer_bytes_out_total": self._peers.bytes_out + self._server.bytes_out,
+            "corrupted_records_total": self._objects.corrupted,
+            "task_failures_total": self._tasks.failures,
+        }
+
+
+def _remembering(error: StorageError | None) -> None:
+    if error is not None:
+        log.error("a fact could not be written down", extra={"reason": str(error)})

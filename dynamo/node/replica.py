@@ -1,0 +1,91 @@
+"""What a node does as a replica: it answers peers, and itself, about what it holds.
+
+Every answer here is given at once or when a commit is done; nothing waits and nothing is spawned,
+which is what makes a replica cheap. Its own coordinator asks through the same door as a peer's.
+"""
+
+from collections.abc import Callable
+
+from dynamo.core.codec import clock_of, decode_siblings
+from dynamo.core.conflicts import is_live
+from dynamo.core.ids import NodeId
+from dynamo.errors import BadRequest, StorageError
+from dynamo.node.stats import Counters
+from dynamo.rpc.failures import to_failed
+from dynamo.rpc.messages import (
+    MISSING,
+    Done,
+    Held,
+    KeysPage,
+    ListKeys,
+    ReplicaGet,
+    ReplicaPut,
+    Reply,
+)
+from dynamo.storage.hints import HintStore
+from dynamo.storage.objects import ObjectStore
+
+KEYS_PAGE_MAX = 1000
+
+DONE = Done()
+
+Respond = Callable[[Reply], None]
+
+
+class Replica:
+    """One node's copies: its own, and those it keeps for others."""
+
+    def __init__(
+        self,
+        objects: ObjectStore,
+        hints: HintStore,
+        counters: Counters,
+        wall_ms: Callable[[], int],
+    ) -> None:
+        self._objects = objects
+        self._hints = hints
+        self._counters = counters
+        self._wall_ms = wall_ms
+
+    def put(self, request: ReplicaPut, respond: Respond) -> None:
+        """Merge a state into what is held, and answer once that is durable.
+
+        Raises:
+            CodecError: the state does not decode; nothing was stored.
+            Overloaded: too much waits for the disk; nothing was stored.
+        """
+
+        def stored(error: StorageError | None) -> None:
+            respond(DONE if error is None else to_failed(error))
+
+        self._counters.vnode_puts += 1
+        if request.stands_in_for:
+            self._counters.hints_stored += 1
+            target = NodeId(request.stands_in_for)
+            self._hints.merge(target, request.key, request.state, self._wall_ms(), stored)
+        else:
+            self._objects.merge(request.key, request.state, stored)
+
+    def get(self, request: ReplicaGet) -> Held:
+        """What is held for a key: the state, or its clock."""
+        self._counters.vnode_gets += 1
+        if request.stands_in_for:
+            state = self._hints.get(NodeId(request.stands_in_for), request.key)
+        else:
+            state = self._objects.get(request.key)
+        if state is None:
+            return Held(MISSING)
+        return Held(bytes(clock_of(state)) if request.version_only else state)
+
+    def list_keys(self, request: ListKeys) -> KeysPage:
+        """A page of the keys of a bucket in one partition; deleted ones are left out.
+
+        Raises:
+            BadRequest: the page is too large.
+        """
+        if not 0 < request.limit <= KEYS_PAGE_MAX:
+            raise BadRequest(f"a page has 1 to {KEYS_PAGE_MAX} keys, got {request.limit}")
+        scan = self._objects.buckets if request.buckets_only else self._objects.keys
+        found, more = scan(request.partition, request.bucket, request.after, request.limit)
+        last = found[-1][0] if more else b""
+        return KeysPage([key for key, state in found if is_live(decode_siblings(state))], last)

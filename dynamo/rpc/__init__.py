@@ -1,0 +1,1 @@
+"""How nodes talk: framed messages over connections that each side dials itself."""

@@ -1,0 +1,98 @@
+"""Errors across a hop: what a handler raises here, the caller sees as the same class there.
+
+The numbers and `definite` travel with it: whether a write may have happened is the one thing that
+a hop must not forget.
+"""
+
+import enum
+
+from dynamo.errors import (
+    BadRequest,
+    CodecError,
+    CommitFailed,
+    Corrupted,
+    DeadlineExceeded,
+    DynamoError,
+    NotReady,
+    Overloaded,
+    QuorumError,
+    RequestError,
+    StorageError,
+)
+from dynamo.rpc.messages import Failed
+
+TEXT_CHARS_MAX = 1000
+
+
+class FailureCode(enum.IntEnum):
+    """What kind of error a `Failed` stands for; numbers on the wire, never reused."""
+
+    OTHER = 0
+    BAD_REQUEST = 1
+    NOT_READY = 2
+    OVERLOADED = 3
+    QUORUM = 4
+    DEADLINE = 5
+    STORAGE = 6
+    COMMIT = 7
+    CORRUPTED = 8
+    CODEC = 9
+
+
+# A class that is not here travels as the nearest above it, and what has none as OTHER.
+_CODES: dict[type, FailureCode] = {
+    RequestError: FailureCode.OTHER,
+    BadRequest: FailureCode.BAD_REQUEST,
+    NotReady: FailureCode.NOT_READY,
+    Overloaded: FailureCode.OVERLOADED,
+    QuorumError: FailureCode.QUORUM,
+    DeadlineExceeded: FailureCode.DEADLINE,
+    StorageError: FailureCode.STORAGE,
+    CommitFailed: FailureCode.COMMIT,
+    Corrupted: FailureCode.CORRUPTED,
+    CodecError: FailureCode.CODEC,
+}
+
+_CLASSES: dict[int, type[DynamoError]] = {
+    FailureCode.BAD_REQUEST: BadRequest,
+    FailureCode.NOT_READY: NotReady,
+    FailureCode.OVERLOADED: Overloaded,
+    FailureCode.STORAGE: StorageError,
+    FailureCode.COMMIT: CommitFailed,
+    FailureCode.CORRUPTED: Corrupted,
+    FailureCode.CODEC: CodecError,
+}
+
+
+def to_failed(error: DynamoError) -> Failed:
+    """The reply that carries `error` to the caller."""
+    return Failed(
+        code=_code_of(error),
+        # Texts may quote a client's bytes, which need not be valid text.
+        text=str(error).encode("utf-8", "backslashreplace").decode()[:TEXT_CHARS_MAX],
+        what=error.what if isinstance(error, QuorumError) else "",
+        needed=error.needed if isinstance(error, QuorumError) else 0,
+        got=error.got if isinstance(error, QuorumError | DeadlineExceeded) else 0,
+        definite=error.definite,
+    )
+
+
+def to_error(failed: Failed) -> DynamoError:
+    """The error that a reply carries; a code of a later version is a plain `RequestError`."""
+    if failed.code == FailureCode.QUORUM:
+        return QuorumError(
+            failed.what, needed=failed.needed, got=failed.got, definite=failed.definite
+        )
+    if failed.code == FailureCode.DEADLINE:
+        return DeadlineExceeded(failed.text, got=failed.got, definite=failed.definite)
+    error = _CLASSES.get(failed.code, RequestError)(failed.text)
+    error.definite = failed.definite
+    return error
+
+
+def _code_of(error: DynamoError) -> int:
+    for cls in type(error).__mro__:
+        code = _CODES.get(cls)
+        if code is not None:
+            return int(code)
+    return int(FailureCode.OTHER)

@@ -1,0 +1,141 @@
+"""The handshake: who dials, whom it wants, and the sentence with which it may be refused.
+
+    dialler    [version, cluster, cluster fingerprint, own node id, wanted node id, ...]
+    listener   [version, welcome?, the listener's node id or the reason of a refusal, ...]
+
+Both are the first frame of their direction. The version comes first for ever, and so do the three
+parts of the answer, so that any two versions can tell each other why they cannot talk; more may be
+added at the ends. Sentences name both nodes: each side logs the same one.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import msgpack
+
+from dynamo.core.ids import NodeId, is_node_id
+from dynamo.errors import HandshakeRefused, ProtocolError
+from dynamo.rpc.frames import Body, frame
+from dynamo.rpc.messages import PROTOCOL_VERSION
+
+HELLO_BYTES_MAX = 4096
+"""Bound of a connection's first frame: nobody has shown who they are yet."""
+
+_SHOWN_CHARS = 120
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """Who a node says it is.
+
+    Attributes:
+        node_id: its own name.
+        cluster: its cluster's name.
+        cluster_fingerprint: what must be equal on all nodes of a cluster, as readable text.
+    """
+
+    node_id: NodeId
+    cluster: str
+    cluster_fingerprint: str
+
+
+class Judgement(NamedTuple):
+    """What a listener thinks of a hello.
+
+    Attributes:
+        node: who dials; None if that cannot be known.
+        refusal: why it is refused, "" if it is welcome.
+    """
+
+    node: NodeId | None
+    refusal: str
+
+
+def hello(me: Identity, wanted: NodeId) -> bytes:
+    """The dialler's frame."""
+    parts = (PROTOCOL_VERSION, me.cluster, me.cluster_fingerprint, me.node_id, wanted)
+    return frame(msgpack.packb(parts))
+
+
+def judge(me: Identity, body: Body) -> Judgement:
+    """The listener's opinion of a hello.
+
+    Raises:
+        ProtocolError: it is no hello of any version.
+    """
+    version, rest = _parts(body, "hello")
+    if version != PROTOCOL_VERSION:
+        return Judgement(
+            None,
+            f"{me.node_id} speaks protocol version {PROTOCOL_VERSION},"
+            f" the node that dials it version {version}",
+        )
+    match rest:
+        case [str(cluster), str(fingerprint), str(dialler), str(wanted), *_]:
+            pass
+        case _:
+            raise ProtocolError("a hello has five parts")
+    if not is_node_id(dialler) or not is_node_id(wanted):
+        raise ProtocolError("a hello names two nodes")
+    return Judgement(NodeId(dialler), _refusal(me, cluster, fingerprint, dialler, wanted))
+
+
+def _refusal(me: Identity, cluster: str, fingerprint: str, dialler: str, wanted: str) -> str:
+    if cluster != me.cluster:
+        return f"{me.node_id} is of cluster {_shown(me.cluster)}, {dialler} of {_shown(cluster)}"
+    if fingerprint != me.cluster_fingerprint:
+        return (
+            f"{me.node_id} has the cluster settings {_shown(me.cluster_fingerprint)},"
+            f" {dialler} has {_shown(fingerprint)}"
+        )
+    if wanted != me.node_id:
+        return f"{dialler} dialled {wanted}, but {me.node_id} listens there"
+    return ""
+
+
+def welcome(me: Identity) -> bytes:
+    """The listener's frame if it takes the dialler in."""
+    return frame(msgpack.packb((PROTOCOL_VERSION, True, me.node_id)))
+
+
+def refuse(refusal: str) -> bytes:
+    """The listener's frame if it does not."""
+    return frame(msgpack.packb((PROTOCOL_VERSION, False, refusal)))
+
+
+def check_answer(body: Body, wanted: NodeId) -> None:
+    """Return if the listener welcomes us and is the node we want.
+
+    Raises:
+        HandshakeRefused: it does not, or is not.
+        ProtocolError: it is no answer of any version.
+    """
+    version, rest = _parts(body, "answer to a hello")
+    match rest:
+        case [bool(welcomed), str(text), *_]:
+            pass
+        case _:
+            raise ProtocolError("an answer to a hello has three parts")
+    if not welcomed:
+        raise HandshakeRefused(text[:500] if text.isprintable() else _shown(text))
+    if version != PROTOCOL_VERSION:
+        raise HandshakeRefused(f"{wanted} speaks protocol version {version}")
+    if text != wanted:
+        raise HandshakeRefused(f"{_shown(text)} listens where {wanted} was dialled")
+
+
+def _parts(body: Body, what: str) -> tuple[int, list[object]]:
+    try:
+        # Another version may say anything behind its version: maps and extensions decode here.
+        parts = msgpack.unpackb(body, strict_map_key=False, max_array_len=64)
+    except Exception as error:  # the library raises many kinds
+        raise ProtocolError(f"no {what}: {type(error).__name__} {error!s:.100}") from error
+    match parts:
+        case [int(version), *rest] if type(version) is int:
+            return version, rest
+    raise ProtocolError(f"no {what}: it has no version")
+
+
+def _shown(text: str) -> str:
+    """A peer's text as it may appear in a sentence: of one line and short."""
+    return f"{text!r:.{_SHOWN_CHARS}}"

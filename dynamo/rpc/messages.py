@@ -1,0 +1,253 @@
+"""What nodes say to each other: one small class per message, and its checking on the way in.
+
+A message is a NamedTuple, not a dataclass: it is its own wire form (msgpack writes a tuple as an
+array), and it is made and read four times per client request. The field types in a class are what
+`unpack` demands of a peer's bytes; anything else is a `ProtocolError`.
+
+Nested values (siblings, contexts, member records) travel as bytes of their own encodings: whoever
+uses them decodes and checks them, whoever only stores or compares them need not.
+"""
+
+from typing import Any, NamedTuple, get_type_hints
+
+from dynamo.errors import ProtocolError
+
+PROTOCOL_VERSION = 1
+
+MISSING = b""
+"""The encoded state (or clock) of a key that a replica does not hold."""
+
+
+# -- requests ------------------------------------------------------------------------------------
+
+
+class Heartbeat(NamedTuple):
+    """Are you there? Answered by `Done`."""
+
+
+class ReplicaPut(NamedTuple):
+    """Merge `state` into what you hold for `key`. Answered by `Done` once it is durable.
+
+    Attributes:
+        key: encoded key.
+        state: encoded siblings.
+        stands_in_for: the node this copy is meant for, kept as a hint; "" if it is your own.
+    """
+
+    key: bytes
+    state: bytes
+    stands_in_for: str
+
+
+class ReplicaGet(NamedTuple):
+    """What do you hold for `key`? Answered by `Held`.
+
+    Attributes:
+        key: encoded key.
+        stands_in_for: look among the hints for this node; "" for your own copy.
+        version_only: answer with the clock instead of the whole state.
+    """
+
+    key: bytes
+    stands_in_for: str
+    version_only: bool
+
+
+class ForwardPut(NamedTuple):
+    """Coordinate this write: you hold the key, I do not. Answered by `PutDone`.
+
+    Attributes:
+        key: encoded key.
+        value: encoded value.
+        context: encoded context the client sent; b"" if none.
+        quorum: n, w, pw, dw, node_confirms, sloppy (0 or 1).
+        policy: how conflicts are treated, a `Conflicts` number.
+        return_state: send the state after the write back.
+    """
+
+    key: bytes
+    value: bytes
+    context: bytes
+    quorum: list[int]
+    policy: int
+    return_state: bool
+
+
+class GossipOffer(NamedTuple):
+    """Push-pull, first half: the hash of all I know. Answered by `GossipDigest`."""
+
+    view_hash: bytes
+
+
+class GossipExchange(NamedTuple):
+    """Push-pull, second half: facts you lack, names of facts I want. Answered by `GossipFacts`.
+
+    Attributes:
+        facts: encoded facts.
+        wanted: names of facts.
+    """
+
+    facts: list[bytes]
+    wanted: list[bytes]
+
+
+class ListKeys(NamedTuple):
+    """Keys you hold of one bucket in one partition. Answered by `KeysPage`.
+
+    Attributes:
+        partition: which.
+        bucket: encoded bucket; the prefix of its keys. b"" for all buckets.
+        after: the last encoded key of the page before; b"" for the first page.
+        limit: at most this many keys.
+        buckets_only: at most one key of each bucket.
+    """
+
+    partition: int
+    bucket: bytes
+    after: bytes
+    limit: int
+    buckets_only: bool
+
+
+# -- replies -------------------------------------------------------------------------------------
+
+
+class Done(NamedTuple):
+    """It is done; for a write: durable."""
+
+
+class Held(NamedTuple):
+    """An encoded state or clock, as asked; `MISSING` if there is none."""
+
+    data: bytes
+
+
+class PutDone(NamedTuple):
+    """The write met its quorum.
+
+    Attributes:
+        acks: how many physical nodes have it, so far.
+        state: the state after the write if it was asked for, else b"".
+    """
+
+    acks: int
+    state: bytes
+
+
+class GossipDigest(NamedTuple):
+    """Names and versions of all facts; both empty when the hashes were equal."""
+
+    names: list[bytes]
+    versions: list[bytes]
+
+
+class GossipFacts(NamedTuple):
+    """The facts wanted."""
+
+    facts: list[bytes]
+
+
+class KeysPage(NamedTuple):
+    """Encoded keys in order, without those that are deleted.
+
+    Attributes:
+        keys: live ones.
+        last: the last key looked at, live or not, to go on after; b"" if there are no others.
+    """
+
+    keys: list[bytes]
+    last: bytes
+
+
+class Failed(NamedTuple):
+    """The request was not done.
+
+    Attributes:
+        code: a `FailureCode` number.
+        text: what to tell the client.
+        what: the quorum that fell short, "" for other failures.
+        needed: of a quorum.
+        got: of a quorum.
+        definite: nothing was stored anywhere.
+    """
+
+    code: int
+    text: str
+    what: str
+    needed: int
+    got: int
+    definite: bool
+
+
+Request = Heartbeat | ReplicaPut | ReplicaGet | ForwardPut | GossipOffer | GossipExchange | ListKeys
+Reply = Done | Held | PutDone | GossipDigest | GossipFacts | KeysPage | Failed
+Message = Request | Reply
+
+# Numbers on the wire; never reused for something else.
+_NUMBERS: dict[type[Message], int] = {
+    Heartbeat: 1,
+    ReplicaPut: 2,
+    ReplicaGet: 3,
+    ForwardPut: 4,
+    GossipOffer: 5,
+    GossipExchange: 6,
+    ListKeys: 7,
+    Done: 64,
+    Held: 65,
+    PutDone: 66,
+    GossipDigest: 67,
+    GossipFacts: 68,
+    KeysPage: 69,
+    Failed: 127,
+}
+
+
+def number_of(message: Message) -> int:
+    """The wire number of a message's class."""
+    return _NUMBERS[type(message)]
+
+
+def unpack(number: object, fields: object) -> Message:
+    """The message that a peer sent, every field of the type its class says.
+
+    Raises:
+        ProtocolError: unknown number, wrong count of fields, or a field of another type.
+    """
+    shape = _SHAPES.get(number) if type(number) is int else None
+    if shape is None:
+        shown = number if type(number) is int else type(number).__name__
+        raise ProtocolError(f"unknown message number {shown}")
+    cls, types, item_types = shape
+    if type(fields) is not list or len(fields) != len(types):
+        # Not the fields themselves: a peer may have sent 64 MiB of them.
+        got = len(fields) if type(fields) is list else type(fields).__name__
+        raise ProtocolError(f"{cls.__name__} has {len(types)} fields, got {got}")
+    for position, (field, wanted) in enumerate(zip(fields, types, strict=True)):
+        if type(field) is not wanted:
+            raise _wrong_field(cls, position, field)
+        if type(field) is list:
+            _check_items(cls, position, field, item_types[position])
+    # _make is NamedTuple's own constructor from an iterable; mypy sees a union of classes here.
+    message: Message = cls._make(fields)
+    return message
+
+
+def _check_items(cls: type[Message], position: int, items: list[object], wanted: type) -> None:
+    for item in items:
+        if type(item) is not wanted:
+            raise _wrong_field(cls, position, item)
+
+
+def _wrong_field(cls: type[Message], position: int, field: object) -> ProtocolError:
+    name = cls._fields[position]
+    return ProtocolError(f"{cls.__name__}.{name} is of type {type(field).__name__}")
+
+
+def _shape(cls: type[Message]) -> tuple[type[Message], tuple[type, ...], dict[int, type]]:
+    hints: dict[str, Any] = get_type_hints(cls)
+    types = [hints[name] for name in cls._fields]
+    items = {i: t.__args__[0] for i, t in enumerate(types) if hasattr(t, "__args__")}
+    return cls, tuple(getattr(t, "__origin__", t) for t in types), items
+
+
+_SHAPES = {number: _shape(cls) for cls, number in _NUMBERS.items()}

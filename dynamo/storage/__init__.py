@@ -1,0 +1,1 @@
+"""What one node keeps on disk: objects, hints, and the engines below them."""

@@ -1,0 +1,91 @@
+"""The port to the disk: an ordered map of bytes, several tables, atomic durable batches.
+
+Adapters: `lmdb_engine.py` for real, `memory_engine.py` for simulations and tests. Everything above
+sees only what this file promises.
+"""
+
+import enum
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol
+
+from dynamo.errors import StorageError
+
+
+class Table(enum.Enum):
+    """The tables of a node. The value is the name on disk and never changes."""
+
+    META = "meta"
+    OBJECTS = "objects"
+    HINTS = "hints"
+
+
+class Put(NamedTuple):
+    """Set `key` to `value`."""
+
+    table: Table
+    key: bytes
+    value: bytes
+
+
+class Delete(NamedTuple):
+    """Remove `key`, which may be absent."""
+
+    table: Table
+    key: bytes
+
+
+Operation = Put | Delete
+
+OnCommit = Callable[[StorageError | None], None]
+"""Called once on the event loop: None if the batch is durable, the error if it is not stored."""
+
+KEY_BYTES_MAX = 511
+"""LMDB's limit; the port has it too, so that a simulation meets it."""
+
+
+class Engine(Protocol):
+    """What a node needs of its disk. All methods are called on the event loop and return at once.
+
+    Promises:
+        * A batch is all or nothing, and batches become durable in the order of `commit` calls.
+        * Reads see committed batches only: what a read returned survives a crash.
+        * `on_commit` never runs inside `commit`. After it ran without error the batch is durable
+          (to the degree the adapter was told: "fsync" or "os").
+        * After a failed flush to disk no later batch succeeds: what the disk lost is unknown.
+        * A batch that did not fit (disk full, map full) fails alone; later ones may succeed.
+    """
+
+    def get(self, table: Table, key: bytes) -> bytes | None:
+        """The committed value, or None.
+
+        Raises:
+            StorageError: the disk cannot be read.
+        """
+        ...
+
+    def scan(
+        self, table: Table, start: bytes, stop: bytes | None, limit: int
+    ) -> list[tuple[bytes, bytes]]:
+        """Committed pairs with start <= key < stop (None: to the end), in order, at most `limit`.
+
+        Raises:
+            StorageError: the disk cannot be read.
+        """
+        ...
+
+    def commit(self, batch: Sequence[Operation], on_commit: OnCommit) -> None:
+        """Store `batch` atomically and durably, then call `on_commit`.
+
+        Raises:
+            Overloaded: the queue of batches is full; nothing was taken.
+        """
+        ...
+
+    @property
+    def queued_bytes(self) -> int:
+        """Bytes of batches that are not durable yet."""
+        ...
+
+    async def close(self) -> None:
+        """Finish what was taken, then release the directory. No calls afterwards."""
+        ...

@@ -1,0 +1,156 @@
+"""What a node holds of its own: the states of keys by partition, and the minting of dots.
+
+A place is the partition (2 bytes) and the encoded key, so that a partition, and in it a bucket, is
+one contiguous range: what is listed, handed over or rebuilt together is read together.
+"""
+
+import random
+from collections.abc import Callable
+
+from dynamo.core.actors import Minter
+from dynamo.core.codec import decode_siblings, decode_value
+from dynamo.core.ids import ACTOR_BYTES, Actor, Bucket, decode_key, encode_bucket
+from dynamo.core.siblings import Siblings
+from dynamo.storage.engine import Engine, OnCommit, Table
+from dynamo.storage.records import after_prefix, place_of
+from dynamo.storage.states import Page, States
+
+_PARTITION_BYTES = 2
+
+Update = Callable[[Siblings, Actor, int], Siblings]
+"""The state after a write: of the state before, the actor to mint as, and its floor.
+
+The caller decides what is written and what it supersedes, see `Siblings.write`.
+"""
+
+
+class ObjectStore:
+    """The states this node holds as an owner of their partitions. Keys are encoded keys."""
+
+    def __init__(
+        self, engine: Engine, partition_of: Callable[[bytes], int], dice: random.Random
+    ) -> None:
+        """Serve the objects of an engine, as an actor that never was before.
+
+        Args:
+            engine: where they are.
+            partition_of: the partition of an encoded key.
+            dice: draws actors. Two processes must never get the same numbers from theirs.
+        """
+        self._minter = Minter(lambda: dice.randbytes(ACTOR_BYTES))
+        self._partition_of = partition_of
+        self._states = States(
+            engine,
+            Table.OBJECTS,
+            prefix_bytes=lambda place: _PARTITION_BYTES,
+            head_bytes=0,
+            on_loss=self._minter.renew,
+        )
+
+    @property
+    def corrupted(self) -> int:
+        """How many records were found corrupted, and then treated as missing."""
+        return self._states.corrupted
+
+    def get(self, key: bytes) -> bytes | None:
+        """The durable state, encoded; None if there is none that can be read.
+
+        Raises:
+            StorageError: the disk cannot be read.
+        """
+        return self._states.committed(self._place(key))
+
+    def merge(self, key: bytes, incoming: bytes, on_done: OnCommit) -> None:
+        """Join a state from another replica, and call `on_done` once what came is durable here.
+
+        Raises:
+            CodecError: `incoming` or `key` does not decode; nothing was stored.
+            Overloaded: too much waits for the disk; nothing was stored.
+            StorageError: the disk cannot be read.
+        """
+        self._states.merge(self._place(key), key, incoming, b"", on_done)
+
+    def write(self, key: bytes, update: Update, on_done: OnCommit) -> bytes:
+        """Coordinate a write: mint its dot in the newest state, and store what comes of it.
+
+        Returns:
+            The encoded state to send to the other replicas. `on_done` is called once it is
+            durable here.
+
+        Raises:
+            Overloaded: too much waits for the disk; nothing was stored.
+            StorageError: the disk cannot be read.
+        """
+        return self._states.write(
+            self._place(key),
+            key,
+            # Reading the state may find a loss and change the actor, so it is asked for after.
+            lambda state: update(state, *self._minter.mint()),
+            b"",
+            on_done,
+        )
+
+    def keys(self, partition: int, bucket: bytes, after: bytes, limit: int) -> Page:
+        """The keys of a bucket in a partition, deleted ones included.
+
+        Args:
+            partition: which.
+            bucket: the encoded bucket; b"" for all of the partition.
+            after: the last key of the page before; b"" for the first page.
+            limit: at most this many, at least one.
+
+        Raises:
+            StorageError: the disk cannot be read.
+        """
+        prefix = partition.to_bytes(_PARTITION_BYTES, "big")
+        whole = prefix + bucket
+        start = place_of(prefix, after) if after else whole
+        return self._states.scan(start, after_prefix(whole), limit)
+
+    def buckets(self, partition: int, bucket: bytes, after: bytes, limit: int) -> Page:
+        """The first live key of each bucket in a partition, by jumping from bucket to bucket.
+
+        Deleted keys before a bucket's first live one are in the page too: who lists buckets leaves
+        them out, and who asks for the next page may have to start at one.
+
+        Args:
+            partition: which.
+            bucket: an encoded bucket, to ask for only that one; b"" for all.
+            after: the last key of the page before; b"" for the first page.
+            limit: at most this many keys, at least one.
+
+        Raises:
+            CodecError: `after` is no encoded key.
+            StorageError: the disk cannot be read.
+        """
+        prefix = partition.to_bytes(_PARTITION_BYTES, "big")
+        start: bytes | None = prefix + bucket
+        stop = after_prefix(prefix + bucket)
+        if after:
+            start = self._next_place(prefix, after, self._states.committed(place_of(prefix, after)))
+        found: list[tuple[bytes, bytes]] = []
+        while start is not None:
+            rows, _ = self._states.scan(start, stop, 1)
+            if not rows:
+                break
+            if len(found) == limit:
+                return found, True
+            found += rows
+            start = self._next_place(prefix, *rows[0])
+        return found, False
+
+    def _next_place(self, prefix: bytes, key: bytes, state: bytes | None) -> bytes | None:
+        """Behind which place a bucket listing goes on after this key."""
+        if state is None or not is_live(state):
+            return place_of(prefix, key)
+        bucket_type, bucket, _ = decode_key(key)
+        # No key is exactly this place: it would be one without its last part.
+        return after_prefix(prefix + encode_bucket(Bucket(bucket_type, bucket)))
+
+    def _place(self, key: bytes) -> bytes:
+        return place_of(self._partition_of(key).to_bytes(_PARTITION_BYTES, "big"), key)
+
+
+def is_live(state: bytes) -> bool:
+    """Whether any value of an encoded state is not a tombstone."""
+    return any(not decode_value(value).deleted for _, value in decode_siblings(state).dots())

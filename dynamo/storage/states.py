@@ -1,0 +1,267 @@
+"""The states of keys in one table, those on their way to the disk included.
+
+A commit takes a while, and the next write of the same key must build on the one before it: what
+is not durable yet is kept here, per place, until the last commit of that place has ended. Reads
+for clients and peers see committed states only; `merge` and `write` see the newest.
+
+`merge` and `write` are plain functions on the event loop, from the read to the queued commit.
+That is the key's lock: nothing else of this process can run in between, and nobody else has the
+directory open.
+
+When a commit fails, writes behind it that were built on its state may still be stored, with that
+state in them. This is right: the failed write was reported as in doubt, not as undone, other
+replicas may hold it too, and to take its dots out again would declare its value gone.
+"""
+
+import asyncio
+from collections.abc import Callable
+
+from dynamo.core.codec import clock_of, decode_siblings, encode_siblings
+from dynamo.core.ids import decode_key
+from dynamo.core.siblings import Siblings
+from dynamo.errors import Corrupted, StorageError
+from dynamo.storage.engine import Delete, Engine, OnCommit, Put, Table
+from dynamo.storage.records import seal, unseal
+
+Page = tuple[list[tuple[bytes, bytes]], bool]
+"""Encoded keys with what is kept for them, in the order of their places; whether more follow.
+
+If more follow, the page is not empty, so that its last key says where to go on.
+"""
+
+# A page holds the values too, and is read in one go on the event loop: 4 MiB are 4,000 objects
+# of 1 KiB (5 ms), or one of 50 MiB. Rows are fetched few at a time, to overshoot by few.
+_PAGE_BYTES_MAX = 4 * 2**20
+_ROWS_AT_ONCE = 16
+
+
+class _Pending:
+    """What of one place is not durable yet.
+
+    Attributes:
+        payload: the newest; None if it is a deletion.
+        followers: who waits for the newest. The list itself tells its commit from those before.
+        is_stored: whether the place has a record, by the last commit of it that ended. Kept up
+            only where records are counted.
+    """
+
+    __slots__ = ("followers", "is_stored", "payload")
+
+    def __init__(self, *, is_stored: bool) -> None:
+        self.payload: bytes | None = None
+        self.followers: list[OnCommit] = []
+        self.is_stored = is_stored
+
+
+class States:
+    """States by place, over one table of an engine.
+
+    A payload is a head of fixed length, whose meaning is the caller's, and the encoded siblings.
+
+    Attributes:
+        corrupted: how many records were found corrupted, and then treated as missing.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        table: Table,
+        *,
+        prefix_bytes: Callable[[bytes], int],
+        head_bytes: int,
+        on_loss: Callable[[], None],
+        on_count: Callable[[bytes, int], None] | None = None,
+    ) -> None:
+        """Serve one table.
+
+        Args:
+            engine: where it is.
+            table: which; nobody else writes it.
+            prefix_bytes: how many bytes of a place are not the key's.
+            head_bytes: length of the head.
+            on_loss: a commit failed or a record is corrupted: states may be gone or fall back.
+            on_count: a record came to a place (1) or went from it (-1), durably. It costs another
+                read per write.
+        """
+        self._engine = engine
+        self._table = table
+        self._prefix_bytes = prefix_bytes
+        self._head_bytes = head_bytes
+        self._on_loss = on_loss
+        self._on_count = on_count
+        self._pending: dict[bytes, _Pending] = {}
+        # Corrupted records are lost once, however often they are read before they are replaced.
+        self._lost: set[bytes] = set()
+        self.corrupted = 0
+
+    def committed(self, place: bytes) -> bytes | None:
+        """The durable state; None if there is none that can be read.
+
+        Raises:
+            StorageError: the disk cannot be read.
+        """
+        payload = self._unsealed(place, self._engine.get(self._table, place))
+        return None if payload is None else payload[self._head_bytes :]
+
+    def newest(self, place: bytes) -> bytes | None:
+        """The state that the next write builds on, durable or not.
+
+        Raises:
+            StorageError: the disk cannot be read.
+        """
+        pending = self._pending.get(place)
+        if pending is None:
+            return self.committed(place)
+        return None if pending.payload is None else pending.payload[self._head_bytes :]
+
+    def scan(self, start: bytes, stop: bytes | None, limit: int) -> Page:
+        """Durable states at places behind `start` and before `stop`; None: to the end.
+
+        A page ends early when it gets large. Records that cannot be read are left out.
+
+        Raises:
+            StorageError: the disk cannot be read.
+        """
+        found: list[tuple[bytes, bytes]] = []
+        size = 0
+        while True:
+            rows = self._engine.scan(self._table, start, stop, min(limit + 2, _ROWS_AT_ONCE))
+            if not rows or rows[-1][0] == start:
+                return found, False
+            for place, record in rows:
+                if place == start:
+                    continue
+                if len(found) == limit or size > _PAGE_BYTES_MAX:
+                    return found, True
+                try:
+                    key, payload = unseal(place, self._prefix_bytes(place), record)
+                except Corrupted:
+                    self._lose(place)
+                    continue
+                found.append((key, payload[self._head_bytes :]))
+                size += len(record)
+            start = rows[-1][0]
+
+    def merge(
+        self, place: bytes, key: bytes, incoming: bytes, head: bytes, on_done: OnCommit
+    ) -> None:
+        """Join encoded siblings to what is kept, and call `on_done` once the result is durable.
+
+        Raises:
+            CodecError: `incoming` or `key` does not decode; nothing was stored.
+            Overloaded: too much waits for the disk; nothing was stored.
+            StorageError: the disk cannot be read.
+        """
+        held = self.newest(place) or b""
+        if clock_of(held) == clock_of(incoming):
+            self.after_newest(place, on_done)
+            return
+        # Decoded even where it is stored as it is: what does not decode now never will, and a key
+        # that does not would break listings.
+        theirs = decode_siblings(incoming)
+        if not held:
+            decode_key(key)
+        ours = decode_siblings(held)
+        if theirs.merge(ours) is theirs:
+            self._store(place, key, head + incoming, on_done)
+            return
+        merged = ours.merge(theirs)
+        if merged is ours:
+            self.after_newest(place, on_done)
+        else:
+            self._store(place, key, head + encode_siblings(merged), on_done)
+
+    def write(
+        self,
+        place: bytes,
+        key: bytes,
+        update: Callable[[Siblings], Siblings],
+        head: bytes,
+        on_done: OnCommit,
+    ) -> bytes:
+        """Replace what is kept by its update, and call `on_done` once that is durable.
+
+        Returns:
+            The encoded state after the update; not durable yet.
+
+        Raises:
+            Overloaded: too much waits for the disk; nothing was stored.
+            StorageError: the disk cannot be read.
+        """
+        held = self.newest(place) or b""
+        encoded = encode_siblings(update(decode_siblings(held)))
+        if encoded == held:
+            self.after_newest(place, on_done)
+        else:
+            self._store(place, key, head + encoded, on_done)
+        return encoded
+
+    def delete(self, place: bytes, on_done: OnCommit) -> None:
+        """Remove the record, and call `on_done` once that is durable.
+
+        Raises:
+            Overloaded: too much waits for the disk; nothing was removed.
+            StorageError: the disk cannot be read.
+        """
+        self._store(place, b"", None, on_done)
+
+    def after_newest(self, place: bytes, on_done: OnCommit) -> None:
+        """Call `on_done`, never at once, when the newest state of the place is durable."""
+        pending = self._pending.get(place)
+        if pending is not None:
+            pending.followers.append(on_done)
+        else:
+            asyncio.get_running_loop().call_soon(on_done, None)
+
+    def _store(self, place: bytes, key: bytes, payload: bytes | None, on_done: OnCommit) -> None:
+        followers = [on_done]
+
+        def ended(error: StorageError | None) -> None:
+            self._ended(place, followers, payload is not None, error)
+
+        table = self._table
+        pending = self._pending.get(place)
+        is_stored = (
+            pending is None
+            and self._on_count is not None
+            and self._engine.get(table, place) is not None
+        )
+        if payload is None:
+            self._engine.commit((Delete(table, place),), ended)
+        else:
+            self._engine.commit((Put(table, place, seal(place, key, payload)),), ended)
+        if pending is None:
+            pending = self._pending[place] = _Pending(is_stored=is_stored)
+        pending.payload = payload
+        pending.followers = followers
+
+    def _ended(
+        self, place: bytes, followers: list[OnCommit], stores: bool, error: StorageError | None
+    ) -> None:
+        pending = self._pending[place]
+        if pending.followers is followers:
+            del self._pending[place]
+        if error is not None:
+            self._on_loss()
+        else:
+            self._lost.discard(place)
+            if self._on_count is not None and stores is not pending.is_stored:
+                pending.is_stored = stores
+                self._on_count(place, 1 if stores else -1)
+        for follower in followers:
+            follower(error)
+
+    def _unsealed(self, place: bytes, record: bytes | None) -> bytes | None:
+        if record is None:
+            return None
+        try:
+            return unseal(place, self._prefix_bytes(place), record)[1]
+        except Corrupted:
+            self._lose(place)
+            return None
+
+    def _lose(self, place: bytes) -> None:
+        if place not in self._lost:
+            self._lost.add(place)
+            self.corrupted += 1
+            self._on_loss()

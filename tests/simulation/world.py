@@ -1,0 +1,399 @@
+"""A whole cluster on virtual time: real nodes on simulated machines, everything from one seed.
+
+A machine is what stays when its process dies: a name, a disk, a clock that may be wrong. The nodes
+are the production class; only the doors are replaced (loop, dice, wire, disk, wall clock). Each
+part draws from dice of its own, so that a change in one does not shift the others.
+
+    world.start("n1"), stop, crash, wipe, freeze, thaw, set_clock        machines
+    world.network.cut, heal_all, reset                                   links
+    world.call("n1", lambda node: node.coordinator.get(...))             a client of that node
+"""
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable, Collection, Coroutine, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from dynamo.config import ClusterConfig, NodeConfig, Seed
+from dynamo.core.ids import Address, Key, NodeId, encode_key
+from dynamo.core.quorum import ReadQuorum
+from dynamo.core.siblings import Siblings
+from dynamo.node.node import Node
+from dynamo.storage.memory_engine import Disk, MemoryEngine
+from tests.simulation.links import Weather
+from tests.simulation.loop import VirtualLoop, simulate
+from tests.simulation.network import Network
+from tests.simulation.process import Process, ProcessDied
+from tests.simulation.trace import Trace
+
+T = TypeVar("T")
+
+Held = tuple[bytes | None, dict[NodeId, bytes]]
+"""A node's own copy of a key, and the hints it keeps for others; encoded states."""
+
+RPC_PORT = 9098
+
+EPOCH_MS = 1_700_000_000_000
+"""What the clocks on the walls show at the beginning."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What a world is like.
+
+    Attributes:
+        nodes: how many; they are called n1, n2, ...
+        seeds: how many of them, from the first on, are seeds.
+        partitions: of the cluster.
+        commit_s: a commit takes between these.
+        weather: latencies between machines.
+        siblings_max: see `NodeConfig`.
+        replica_timeout_s: see `NodeConfig`.
+        keep_all: keep every event of the trace as text, to find where two runs part.
+    """
+
+    nodes: int = 3
+    seeds: int = 2
+    partitions: int = 32
+    commit_s: tuple[float, float] = (0.0005, 0.005)
+    weather: Weather = field(default_factory=Weather)
+    siblings_max: int = 100
+    replica_timeout_s: float = 2.0
+    keep_all: bool = False
+
+
+class Machine:
+    """One node's machine.
+
+    Attributes:
+        name: of machine and node.
+        disk: what is durable.
+        node: what runs; None between a crash and the next start.
+        process: of that node.
+        starts: how often a node was started here.
+        skew_ms: how much the clock on the wall is fast.
+        thawed_s: when it was last unfrozen.
+    """
+
+    def __init__(self, name: NodeId) -> None:
+        self.name = name
+        self.disk = Disk()
+        self.node: Node | None = None
+        self.process: Process | None = None
+        self.engine: MemoryEngine | None = None
+        self.starts = 0
+        self.skew_ms = 0
+        self.thawed_s = 0.0
+
+    @property
+    def serving(self) -> bool:
+        """Whether its node would take a client's request now."""
+        return self.node is not None and self.node.serving
+
+    @property
+    def frozen(self) -> bool:
+        """Whether its process stands still."""
+        return self.process is not None and self.process.frozen
+
+
+class World:
+    """Machines, the network between them, and what happened.
+
+    Attributes:
+        machines: by name, in order.
+        network: cuts and heals links.
+        trace: what happened.
+    """
+
+    def __init__(self, loop: VirtualLoop, seed: int, options: Options) -> None:
+        self.loop = loop
+        self.options = options
+        self.trace = Trace(loop.time, keep_all=options.keep_all)
+        self.machines = {
+            name: Machine(name) for name in (NodeId(f"n{i + 1}") for i in range(options.nodes))
+        }
+        self._seed = seed
+        self.network = Network(loop, self.dice("network"), options.weather, self.trace)
+        self._cluster = ClusterConfig(partitions=options.partitions)
+
+    def dice(self, label: str) -> random.Random:
+        """Dice that depend on the seed and the label alone."""
+        return random.Random(f"{self._seed}/{label}")
+
+    @property
+    def names(self) -> list[NodeId]:
+        """Of all machines."""
+        return list(self.machines)
+
+    # -- life and death of nodes -------------------------------------------------------------------
+
+    async def start(self, name: str) -> None:
+        """Start the node; it then joins by itself.
+
+        Raises:
+            ProcessDied: it was killed meanwhile.
+        """
+        machine = self.machines[NodeId(name)]
+        assert machine.process is None, f"{name} runs already"
+        machine.starts += 1
+        label = f"{name}/{machine.starts}"
+        self.trace.note(f"{name} starts")
+        machine.process = process = Process(self.loop, name)
+        wire = self.network.boot(process)
+        disk_dice = self.dice(f"disk/{label}")
+        engine = MemoryEngine(
+            machine.disk, delay_s=lambda: disk_dice.uniform(*self.options.commit_s)
+        )
+        machine.engine = engine
+
+        async def boot() -> None:
+            machine.node = Node(
+                self._cluster,
+                self._config(machine.name),
+                engine=engine,
+                wire=wire,
+                dice=self.dice(f"node/{label}"),
+                wall_ms=lambda: EPOCH_MS + int(self.loop.time() * 1000) + machine.skew_ms,
+            )
+            await machine.node.start()
+
+        await process.call(boot())
+
+    async def start_all(self) -> None:
+        """Start every node that does not run, at the same moment, and wait until all is well."""
+        stopped = [machine for machine in self.machines.values() if machine.process is None]
+        await asyncio.gather(*(self.start(machine.name) for machine in stopped))
+        await self.all_well()
+
+    async def all_well(self, *, within_s: float = 30.0) -> None:
+        """Wait until every running node serves, and all think and know the same of each other.
+
+        Raises:
+            TimeoutError: they do not.
+        """
+        async with asyncio.timeout(within_s):
+            for node in self.running():
+                await self.call(node.view.me, lambda node: node.joined())
+            await until(lambda: not self.unwell(), within_s=within_s)
+
+    def crash(self, name: str, *, silent: bool = False) -> None:
+        """Kill the node; `silent`: its machine loses power, so that nobody is told."""
+        machine = self.machines[NodeId(name)]
+        assert machine.process is not None, f"{name} does not run"
+        assert machine.engine is not None
+        self.trace.note(f"{name} {'loses power' if silent else 'is killed'}")
+        self.network.kill(name, silent=silent)
+        machine.process.kill()
+        machine.engine.crash()
+        machine.node = machine.process = machine.engine = None
+
+    async def stop(self, name: str) -> None:
+        """Shut the node down as an operator would."""
+        self.trace.note(f"{name} stops")
+        await self.call(name, lambda node: node.stop())
+        self.crash(name)
+
+    def wipe(self, name: str) -> None:
+        """Empty the disk of a node that does not run."""
+        machine = self.machines[NodeId(name)]
+        assert machine.process is None, f"{name} runs"
+        self.trace.note(f"{name} loses its disk")
+        machine.disk.wipe()
+
+    def freeze(self, name: str) -> None:
+        """Stop the process as SIGSTOP does."""
+        process = self.machines[NodeId(name)].process
+        assert process is not None
+        self.trace.note(f"{name} freezes")
+        process.freeze()
+
+    def thaw(self, name: str) -> None:
+        """Let the process go on."""
+        machine = self.machines[NodeId(name)]
+        assert machine.process is not None
+        self.trace.note(f"{name} thaws")
+        machine.thawed_s = self.loop.time()
+        machine.process.thaw()
+
+    def set_clock(self, name: str, skew_ms: int) -> None:
+        """Let the clock on the wall of a machine jump."""
+        self.trace.note(f"the clock of {name} is {skew_ms} ms fast")
+        self.machines[NodeId(name)].skew_ms = skew_ms
+
+    async def calm(self) -> None:
+        """End all faults: heal links, thaw processes, set clocks right, start what is down."""
+        self.trace.note("calm")
+        self.network.heal_all()
+        for machine in self.machines.values():
+            machine.skew_ms = 0
+            if machine.frozen:
+                self.thaw(machine.name)
+        await self.start_all()
+
+    def _config(self, name: NodeId) -> NodeConfig:
+        options = self.options
+        return NodeConfig(
+            node_id=name,
+            data_dir=Path(name),
+            http_host=name,
+            rpc_host=name,
+            rpc_port=RPC_PORT,
+            seeds=tuple(
+                Seed(seed, Address(seed, RPC_PORT)) for seed in self.names[: options.seeds]
+            ),
+            siblings_max=options.siblings_max,
+            replica_timeout_s=options.replica_timeout_s,
+        )
+
+    # -- asking nodes ------------------------------------------------------------------------------
+
+    async def call(self, name: str, request: Callable[[Node], Coroutine[Any, Any, T]]) -> T:
+        """Run a request at a node, as its HTTP interface would.
+
+        Raises:
+            ProcessDied: the node does not run, or is killed before it answers.
+        """
+        machine = self.machines[NodeId(name)]
+        if machine.process is None or machine.node is None:
+            raise ProcessDied(name)
+        return await machine.process.call(request(machine.node))
+
+    async def get(
+        self, name: str, key: Key, quorum: ReadQuorum, *, timeout_s: float = 3.0
+    ) -> Siblings:
+        """Read at a node; raises what the node raises."""
+        return await self.call(
+            name, lambda node: node.coordinator.get(key, quorum, timeout_s=timeout_s)
+        )
+
+    def node(self, name: str) -> Node:
+        """The running node of that name."""
+        node = self.machines[NodeId(name)].node
+        assert node is not None, f"{name} does not run"
+        return node
+
+    def running(self) -> Iterator[Node]:
+        """All nodes that run."""
+        for machine in self.machines.values():
+            if machine.node is not None:
+                yield machine.node
+
+    def thinks(self, name: str, of: str) -> str:
+        """What a node thinks of another: up, suspect or down."""
+        return self.node(name).opinion(NodeId(of))
+
+    def holders(self, key: Key, n: int) -> list[NodeId]:
+        """The primaries of a key, as the first running node sees it."""
+        node = next(self.running())
+        return list(node.view.preference_list(encode_key(key), n).primaries)
+
+    def held(self, key: Key) -> dict[NodeId, Held]:
+        """What each running node has of a key on its disk."""
+        encoded = encode_key(key)
+        return {node.view.me: node.local(encoded) for node in self.running()}
+
+    def hints(self, key: Key) -> list[tuple[NodeId, NodeId]]:
+        """Who holds a hint of a key, and for whom."""
+        return [(name, target) for name, (_, hints) in self.held(key).items() for target in hints]
+
+    def unwell(self) -> list[str]:
+        """What nodes think and know of each other that is not so."""
+        running = [node.view.me for node in self.running()]
+        found = [
+            f"{node.view.me} thinks that {name} is {opinion}"
+            for node in self.running()
+            for name in running
+            if (opinion := node.opinion(name)) != "up"
+        ]
+        if len(self.views()) > 1:
+            found.append("the nodes know different facts")
+        return found
+
+    def unsettled(self, keys: Collection[Key], n: int) -> list[str]:
+        """What still differs between replicas, or waits to be handed over."""
+        found = []
+        for key in keys:
+            held = self.held(key)
+            if len({held[name][0] if name in held else None for name in self.holders(key, n)}) > 1:
+                found.append(f"the primaries of {key.key.decode()} differ")
+            if hints := self.hints(key):
+                found.append(f"hints for {key.key.decode()}: {hints}")
+        return found
+
+    def views(self) -> set[bytes]:
+        """The hashes of what the running nodes know; one, if they all know the same."""
+        return {node.view.facts.hash for node in self.running()}
+
+
+async def until(condition: Callable[[], bool], *, within_s: float, every_s: float = 0.01) -> float:
+    """Wait until something holds; returns how long that took.
+
+    Raises:
+        TimeoutError: it does not hold in time.
+    """
+    loop = asyncio.get_running_loop()
+    begun_s = loop.time()
+    while not condition():
+        if loop.time() - begun_s > within_s:
+            raise TimeoutError(f"not within {within_s} s")
+        await asyncio.sleep(every_s)
+    return loop.time() - begun_s
+
+
+def in_world(
+    seed: int,
+    options: Options,
+    scenario: Callable[[World], Coroutine[Any, Any, T]],
+    *,
+    limit_s: float = 3600.0,
+) -> T:
+    """Run a scenario in a world of its own; an error carries the trace.
+
+    Raises:
+        AssertionError: a node logged an error, or something failed unheard.
+        Exception: what the scenario raised.
+    """
+    worlds: list[World] = []
+    complaints = _Complaints()
+
+    async def main(loop: VirtualLoop) -> T:
+        worlds.append(World(loop, seed, options))
+        try:
+            return await scenario(worlds[0])
+        finally:
+            complaints.close()  # whatever is said while nodes are torn down does not count
+
+    logging.getLogger("dynamo").addHandler(complaints)
+    try:
+        result = simulate(main, limit_s=limit_s)
+        assert not complaints.texts, "nodes complained"
+        return result
+    except Exception as error:
+        error.add_note(f"seed {seed}, {options}")
+        error.add_note(str(worlds[0].trace) if worlds else "no world")
+        error.add_note("\n".join(["what nodes complained of:", *complaints.texts]))
+        raise
+    finally:
+        logging.getLogger("dynamo").removeHandler(complaints)
+
+
+class _Complaints(logging.Handler):
+    """Errors that nodes log: in a world without bad disks and strangers there is no reason to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.texts: list[str] = []
+        self._closed = False
+
+    def emit(self, record: logging.LogRecord) -> None:
+        strange = record.levelno >= logging.ERROR or record.getMessage() == "protocol broken"
+        if strange and not self._closed:
+            reason = getattr(record, "reason", "")
+            self.texts.append(f"{record.name}: {self.format(record)} {reason}")
+
+    def close(self) -> None:
+        self._closed = True
+        super().close()

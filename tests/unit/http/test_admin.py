@@ -1,0 +1,95 @@
+import base64
+import json
+
+from dynamo.http.wire import context_of
+from tests.unit.http.fake_node import STARTED_AT_MS, FakeNode
+from tests.unit.http.talk import talking
+
+
+async def test_members_are_as_the_node_describes_them() -> None:
+    node = FakeNode()
+    async with talking(node) as talk:
+        told = json.loads((await talk.get("/admin/members")).body)
+    assert told == {"node": "n1", "cluster": "fakes", "members": node.members()}
+
+
+async def test_the_ring_says_who_owns_and_holds_what() -> None:
+    async with talking() as talk:
+        told = json.loads((await talk.get("/admin/ring")).body)
+    assert told["partitions"] == len(told["owners"]) == 8
+    assert set(told["owners"]) == {"n1", "n2", "n3"}
+    for node, load in told["loads"].items():
+        assert load["partitions"] == told["owners"].count(node)
+    assert sum(load["replicas"] for load in told["loads"].values()) == 8 * 3
+
+
+async def test_a_key_is_located_by_every_way_to_write_it() -> None:
+    async with talking() as talk:
+        told = [
+            json.loads((await talk.get(f"/admin/locate/{path}")).body)
+            for path in ("b/k", "buckets/b/keys/k", "default/b/k", "types/default/buckets/b/keys/k")
+        ]
+        typed = json.loads((await talk.get("/admin/locate/multi/b/k")).body)
+        assert (await talk.get("/admin/locate/nosuch/b/k")).status == 404
+    assert all(answer == told[0] for answer in told)
+    assert 0 <= told[0]["partition"] < 8
+    assert told[0]["n_val"] == 3
+    assert told[0]["stand_ins"] == []
+    assert {entry["node"]: entry["opinion"] for entry in told[0]["primaries"]} == {
+        "n1": "up",
+        "n2": "up",
+        "n3": "down",
+    }
+    assert {entry["http"] for entry in told[0]["primaries"]} == {
+        "127.0.0.1:8098",
+        "127.0.0.1:8099",
+        "127.0.0.1:80910",
+    }
+    assert typed["partition"] != told[0]["partition"]
+
+
+async def test_stand_ins_follow_the_primaries() -> None:
+    async with talking() as talk:
+        await talk.ask(
+            "PUT",
+            "/buckets/b/props",
+            {"Content-Type": "application/json"},
+            b'{"props":{"n_val":1}}',
+        )
+        told = json.loads((await talk.get("/admin/locate/b/k")).body)
+    assert (told["n_val"], len(told["primaries"]), len(told["stand_ins"])) == (1, 1, 2)
+
+
+async def test_a_node_says_what_it_holds_itself() -> None:
+    async with talking() as talk:
+        await talk.put("/types/multi/buckets/b/keys/k", b"\x00x")
+        await talk.put("/types/multi/buckets/b/keys/k", b"y")
+        shown = await talk.get("/types/multi/buckets/b/keys/k")
+        told = json.loads((await talk.get("/admin/local/multi/b/k")).body)
+        other = json.loads((await talk.get("/admin/local/b/k")).body)
+    assert other == {"held": False, "digest": None, "context": None, "values": [], "hints": []}
+    assert told["held"] is True
+    assert told["context"] == shown.headers["x-riak-vclock"]
+    assert context_of({"X-Riak-Vclock": told["context"]})
+    assert [base64.b64decode(value["body_base64"]) for value in told["values"]] == [b"y", b"\x00x"]
+    actor = b"actor_n1".hex()
+    assert [value["dot"] for value in told["values"]] == [f"{actor}:2", f"{actor}:1"]
+    assert {value["modified_at_ms"] for value in told["values"]} == {STARTED_AT_MS}
+    assert {value["deleted"] for value in told["values"]} == {False}
+    hints = told.pop("hints")
+    assert hints == [{"for": "n2", **told}]
+    assert len(bytes.fromhex(told["digest"])) == 16
+
+
+async def test_a_node_that_joins_answers_questions_about_itself() -> None:
+    node = FakeNode()
+    node.serving = False
+    async with talking(node) as talk:
+        for path in ("/admin/members", "/admin/ring", "/admin/local/b/k", "/admin/locate/b/k"):
+            assert (await talk.get(path)).status == 200
+
+
+async def test_a_name_that_is_too_long_is_refused() -> None:
+    async with talking() as talk:
+        for report in ("local", "locate"):
+            assert (await talk.get(f"/admin/{report}/{'b' * 500}/k")).status == 400
