@@ -75,6 +75,7 @@ async def run_up(cluster: LocalCluster, console: Console) -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, stopping.set)
+    console.print(f"starting nodes in {cluster.data_dir}")
     if not await _unless(stopping, cluster.start()):
         return 0
     try:

@@ -173,7 +173,7 @@ class HttpServer:
         if self._listener is not None:
             self._listener.close()
         if self._server is not None:
-            self._server.pre_shutdown()
+            self._server.pre_shutdown()  # idle connections end at once
             # It waits so long for handlers to end, and as long again after it cancelled them.
             await self._server.shutdown(STOP_S_MAX / 2)
 

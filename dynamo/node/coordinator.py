@@ -163,7 +163,7 @@ class Coordinator:
                 quorum.pw,
                 quorum.dw,
                 quorum.node_confirms,
-                quorum.sloppy,
+                int(quorum.sloppy),
             ],
             conflicts,
             return_state,

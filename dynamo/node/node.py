@@ -17,6 +17,7 @@ import asyncio
 import logging
 import os
 import random
+from collections import Counter
 from collections.abc import Callable, Mapping
 
 from dynamo.config import ClusterConfig, NodeConfig
@@ -31,6 +32,7 @@ from dynamo.errors import (
     DynamoError,
     NotReady,
     Overloaded,
+    StartupError,
     StorageError,
 )
 from dynamo.node.cluster_view import ClusterView
@@ -119,6 +121,9 @@ class Node:
         self._engine = engine
         self._seeds = {seed.node_id: seed.address for seed in config.seeds}
         self._joined = asyncio.Event()
+        self._join_failure: Exception | None = None
+        self._serves = False
+        self._dials: Counter[NodeId] = Counter()
         self._tasks = Tasks(tasks_max=TASKS_MAX)
         me = NodeId(config.node_id)
         identity = Identity(
@@ -216,18 +221,32 @@ class Node:
         self._tasks.spawn(self._join(), "join")
 
     async def _join(self) -> None:
-        await self._joining.join()
-        self._joined.set()
-        log.info("joined", extra={"members": len(self.view.membership.holders())})
+        try:
+            await self._joining.join()
+            self._serves = True
+            log.info("joined", extra={"members": len(self.view.membership.holders())})
+        except Exception as error:
+            self._join_failure = error
+            raise
+        finally:
+            self._joined.set()
 
     async def joined(self) -> None:
-        """Wait until this node holds its part of the ring and serves."""
+        """Wait until this node holds its part of the ring and serves.
+
+        Raises:
+            StartupError: it never will.
+        """
         await self._joined.wait()
+        if self._join_failure is not None:
+            raise StartupError(
+                f"{self.view.me} cannot join the cluster: {self._join_failure}"
+            ) from self._join_failure
 
     @property
     def serving(self) -> bool:
         """Whether this node takes requests: it has joined, and was not removed."""
-        return self._joined.is_set() and not self._joining.removed
+        return self._serves and not self._joining.removed
 
     async def stop(self) -> None:
         """End all jobs and connections, then let the disk finish what it was given."""
@@ -294,12 +313,21 @@ class Node:
         return sorted((self.view.peers() | strangers) - {self.view.me})
 
     def _resolve(self, node: NodeId) -> Address | None:
-        """Where to dial a node: the settings' map first, then its own word, then the seeds."""
+        """Where to dial a node: where the settings' map says, else where it was last known to be.
+
+        A seed that does not answer where it was is tried at its seed address in turn: a cluster
+        whose nodes all moved while it was down finds itself again.
+        """
         overridden = self.config.peer_addresses.get(node)
         if overridden is not None:
             return overridden
         record = self.view.membership.get(node)
-        return record.rpc if record is not None else self._seeds.get(node)
+        known = [record.rpc] if record is not None else []
+        seed = self._seeds.get(node)
+        if seed is not None and seed not in known:
+            known.append(seed)
+        self._dials[node] += 1
+        return known[self._dials[node] % len(known)] if known else None
 
     def _on_outcome(self, node: NodeId, ok: bool) -> None:
         if ok:

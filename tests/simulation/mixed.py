@@ -16,7 +16,7 @@ from tests.simulation.nemesis import Nemesis, Troubles
 from tests.simulation.workload import Client, History, Mix, key_of, seen_in
 from tests.simulation.world import Options, World, in_world
 
-TROUBLE_S = 12.0
+TROUBLE_S = 15.0
 """How long clients and troubles go on."""
 
 SETTLE_S_MAX = 60.0
@@ -117,11 +117,9 @@ async def _mixed(world: World, mix: Mix, troubles: Troubles) -> Result:
             client = Client(world, f"c{number + 1}", mix, history)
             group.create_task(client.run(until_s))
     await world.calm()
-    violations = await _settle(world, mix)
-    final = {}
+    violations = history.violations + await _settle(world, mix)
     if not violations:
-        final = await _final_values(world, mix, history)
-        violations = check(history.writes, history.reads, final)
+        violations = check(history.writes, history.reads, await _final_values(world, mix))
     for violation in violations:
         world.trace.note(str(violation))
     return Result(
@@ -156,7 +154,7 @@ async def _settle(world: World, mix: Mix) -> list[Violation]:
     return [Violation(rule="unsettled", key="*", text=text) for text in left]
 
 
-async def _final_values(world: World, mix: Mix, history: History) -> dict[str, frozenset[str]]:
+async def _final_values(world: World, mix: Mix) -> dict[str, frozenset[str]]:
     """What every node says in the end, which must be the same."""
     final: dict[str, frozenset[str]] = {}
     quorum = _all_primaries(world)

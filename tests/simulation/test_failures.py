@@ -1,6 +1,7 @@
 """What a cluster does when one thing goes wrong, step by step, at the times it promises."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 
 import pytest
@@ -11,6 +12,7 @@ from dynamo.core.values import Value
 from dynamo.errors import DynamoError, QuorumError
 from dynamo.node.coordinator import Written
 from tests.simulation.links import Cut
+from tests.simulation.nemesis import Nemesis, Troubles
 from tests.simulation.process import ProcessDied
 from tests.simulation.workload import key_of, seen_in
 from tests.simulation.world import Options, World, in_world, until
@@ -96,6 +98,35 @@ def test_a_paused_node_is_suspected_and_used_again_after_it_resumes(seed: int) -
         )
 
     in_world(seed, FIVE, scenario)
+
+
+@pytest.mark.parametrize("silent", [False, True])
+def test_a_node_that_was_away_before_is_suspected_no_later(silent: bool) -> None:
+    async def scenario(world: World) -> None:
+        await world.start_all()
+        for _ in range(5):
+            world.crash("n3", silent=silent)
+            await asyncio.sleep(8)
+            await world.start_all()
+            await asyncio.sleep(5)
+        world.crash("n3", silent=True)
+        await until(everybody_thinks(world, "n3", "suspect"), within_s=NOTICED_S)
+
+    in_world(1, FIVE, scenario)
+
+
+def test_a_node_that_stood_still_itself_suspects_others_no_later() -> None:
+    async def scenario(world: World) -> None:
+        await world.start_all()
+        for _ in range(5):
+            world.freeze("n1")
+            await asyncio.sleep(8)
+            world.thaw("n1")
+            await asyncio.sleep(5)
+        world.crash("n3", silent=True)
+        await until(everybody_thinks(world, "n3", "suspect"), within_s=NOTICED_S)
+
+    in_world(1, FIVE, scenario)
 
 
 def test_a_pause_of_two_seconds_is_not_taken_for_the_end() -> None:
@@ -286,6 +317,34 @@ def test_a_coordinator_that_dies_mid_write_leaves_the_outcome_open() -> None:
     in_world(1, SLOW_DISK, scenario)
 
 
+def test_a_hint_stays_until_its_target_has_it_on_disk() -> None:
+    async def scenario(world: World) -> None:
+        await world.start_all()
+        key = key_of("k")
+        _, others = primaries_and_others(world, key)
+        holder = others[0]
+        for name in world.names:
+            world.network.cut(holder, name, Cut.DROP)
+            world.network.cut(name, holder, Cut.DROP)
+        await asyncio.sleep(NOTICED_S)
+        await put(world, holder, key, "x", WriteQuorum(n=3, w=1))
+        [(_, target)] = world.hints(key)
+        world.network.heal_all()
+        await until(lambda: is_committing(world, target), within_s=10, every_s=0.001)
+        world.crash(target, silent=True)
+        await asyncio.sleep(10)
+        assert world.hints(key) == [(holder, target)]
+        await world.start(target)
+        await until(lambda: held_by(world, key) == {target}, within_s=10)
+
+    in_world(1, SLOW_DISK, scenario)
+
+
+def is_committing(world: World, name: NodeId) -> bool:
+    engine = world.machines[name].engine
+    return engine is not None and engine.queued_bytes > 0
+
+
 def test_a_client_of_a_node_that_dies_is_told_nothing() -> None:
     async def scenario(world: World) -> None:
         await world.start_all()
@@ -389,6 +448,32 @@ def test_nodes_that_start_while_links_are_cut_agree_after_the_heal(seed: int, mo
         assert len(rings(world)) == 1
 
     in_world(seed, Options(nodes=5, seeds=5), scenario)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_whatever_happens_while_nodes_join_they_agree_in_the_end(seed: int) -> None:
+    async def scenario(world: World) -> None:
+        dice = world.dice("scenario")
+        troubles = Troubles(at_once=3, pause_s=0.3, lasts_s=1.0)
+
+        async def start(name: str) -> None:
+            await asyncio.sleep(dice.uniform(0, dice.choice([0.1, 1, 5])))
+            if world.machines[NodeId(name)].process is None:
+                with contextlib.suppress(ProcessDied):
+                    await world.start(name)
+
+        async with asyncio.TaskGroup() as group:
+            for name in world.names:
+                group.create_task(start(name))
+            group.create_task(Nemesis(world, troubles).run(8.0))
+        await world.calm()
+        before = rings(world)
+        await asyncio.sleep(5)
+        assert rings(world) == before
+        assert len(before) == 1
+        assert set(next(iter(before))) == set(world.names)
+
+    in_world(seed, Options(nodes=3 + seed % 5, seeds=1 + seed % 3), scenario)
 
 
 def test_a_node_that_comes_later_is_taken_in() -> None:

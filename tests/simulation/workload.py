@@ -18,7 +18,7 @@ from dynamo.core.quorum import Conflicts, ReadQuorum, WriteQuorum
 from dynamo.core.siblings import Context, Siblings
 from dynamo.core.values import Value
 from dynamo.errors import DynamoError
-from tests.simulation.checks import Outcome, Read, Write
+from tests.simulation.checks import Outcome, Read, Violation, Write
 from tests.simulation.process import ProcessDied
 from tests.simulation.world import World
 
@@ -48,10 +48,16 @@ def seen_in(state: Siblings) -> Seen:
 
 
 class History:
-    """What all clients tried and were told."""
+    """What all clients tried and were told.
+
+    Attributes:
+        reads: what they were shown.
+        violations: what they noticed at once.
+    """
 
     def __init__(self) -> None:
         self.reads: list[Read] = []
+        self.violations: list[Violation] = []
         self._writes: list[Write] = []
         self._outcomes: list[Outcome] = []
         self._before: dict[str, frozenset[str]] = {}
@@ -216,8 +222,9 @@ class Client:
             elif name not in held or any(self._has(hint, value) for hint in hints.values()):
                 elsewhere += 1
         copies = at_primaries + (elsewhere if quorum.sloppy else 0)
-        assert at_primaries >= quorum.pw, f"{value}: pw={quorum.pw}, on {at_primaries} primaries"
-        assert copies >= quorum.needed, f"{value}: w={quorum.w}, on {copies} nodes: {held}"
+        if at_primaries < quorum.pw or copies < quorum.needed:
+            text = f"{value} was acknowledged with {quorum}; {copies} nodes have it, {at_primaries}"
+            self._violated("copies", key, f"{text} of them primaries")
 
     def _has(self, state: bytes | None, value: str) -> bool:
         if not state:
@@ -236,9 +243,13 @@ class Client:
                 return await work
         except TimeoutError:
             machine = self._world.machines[node]
-            stood_still = machine.frozen or machine.thawed_s >= begun_s
-            assert stood_still, f"a request of {self._name} at {node} outlived its deadline"
+            if not machine.frozen and machine.thawed_s < begun_s:
+                self._violated("deadline", "*", f"{node} did not answer {self._name} in time")
             raise
+
+    def _violated(self, rule: str, key: str, text: str) -> None:
+        self._history.violations.append(Violation(rule=rule, key=key, text=text))
+        self._note(f"{rule}: {text}")
 
     def _note(self, text: str) -> None:
         self._world.trace.note(f"{self._name} {text}")

@@ -126,6 +126,7 @@ def test_bucket_types_are_kept_as_they_are(file: Write) -> None:
     ("line", "said"),
     [
         ("http_port = 99999", "[node] http_port is 99999, but must be a port, a whole number"),
+        ("http_port = 65536", "[node] http_port is 65536, but must be a port"),
         ("http_port = 0", "[node] http_port is 0, but must be a port"),
         ('http_port = "8098"', '[node] http_port is "8098", but must be a port'),
         ("http_port = true", "[node] http_port is true, but must be a port"),

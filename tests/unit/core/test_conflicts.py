@@ -125,6 +125,13 @@ def test_a_tombstone_that_is_newest_is_what_is_shown() -> None:
     assert len(shown(old.merge(gone), Conflicts.SIBLINGS)) == 2
 
 
+@pytest.mark.parametrize("conflicts", ONE_VALUE)
+def test_of_equal_times_the_greater_dot_is_shown(conflicts: Conflicts) -> None:
+    states = {actor: write(EMPTY, actor, actor.decode(), conflicts, at_ms=5) for actor in (A, B)}
+    assert names(states[A].merge(states[B]), conflicts) == [B.decode()]
+    assert names(states[B].merge(states[A]), conflicts) == [B.decode()]
+
+
 @pytest.mark.parametrize("conflicts", list(Conflicts))
 def test_nothing_is_shown_of_nothing(conflicts: Conflicts) -> None:
     assert shown(EMPTY, conflicts) == []

@@ -1,11 +1,14 @@
+import asyncio
 import json
+from collections.abc import AsyncIterator
 
 import pytest
 
+from dynamo.core.ids import Bucket
 from dynamo.core.property_rules import DEFAULTS, TYPE_DEFAULTS
 from dynamo.errors import DeadlineExceeded, DynamoError, QuorumError
 from dynamo.http import buckets
-from tests.unit.http.fake_node import FakeNode
+from tests.unit.http.fake_node import FakeCoordinator, FakeListing, FakeNode
 from tests.unit.http.talk import Talk, Told, talking
 
 AS_JSON = {"Content-Type": "application/json"}
@@ -27,6 +30,22 @@ def stream(told: Told) -> list[object]:
 
 async def change(talk: Talk, path: str, said: object) -> Told:
     return await talk.ask("PUT", path, AS_JSON, json.dumps(said).encode())
+
+
+class EndlessListing(FakeListing):
+    """Goes on for ever, a page each time the loop comes round."""
+
+    def __init__(self, coordinator: FakeCoordinator) -> None:
+        super().__init__(coordinator)
+        self.given_up = asyncio.Event()
+
+    async def keys(self, bucket: Bucket, n: int, *, timeout_s: float) -> AsyncIterator[list[bytes]]:
+        try:
+            while True:
+                yield [b"k"]
+                await asyncio.sleep(0)
+        finally:
+            self.given_up.set()
 
 
 # -- properties ----------------------------------------------------------------------------------
@@ -285,11 +304,23 @@ async def test_names_that_are_no_text_are_listed_in_ascii() -> None:
         assert (await talk.get("/buckets/b/keys?keys=true", Accept="text/plain")).status == 406
 
 
-async def test_a_stream_to_an_old_client_ends_with_the_connection() -> None:
+@pytest.mark.parametrize("line", ["", "Connection: keep-alive\r\n"])
+async def test_a_stream_to_an_old_client_ends_with_the_connection(line: str) -> None:
     async with talking() as talk:
         await five_keys(talk)
-        talk.writer.write(b"GET /buckets/b/keys?keys=stream HTTP/1.0\r\n\r\n")
+        talk.writer.write(f"GET /buckets/b/keys?keys=stream HTTP/1.0\r\n{line}\r\n".encode())
         answer = await talk.reader.read()
     assert b"Connection: close" in answer
     assert b"chunked" not in answer
     assert answer.endswith(b'{"keys":[]}')
+
+
+async def test_a_stream_nobody_hears_is_given_up() -> None:
+    node = FakeNode()
+    listing = EndlessListing(node.coordinator)
+    node.listing = listing
+    async with talking(node) as talk:
+        talk.writer.write(b"GET /buckets/b/keys?keys=stream HTTP/1.1\r\nHost: x\r\n\r\n")
+        await talk.reader.readuntil(b'{"keys":["k"]}')
+        talk.writer.close()
+        await listing.given_up.wait()

@@ -1,15 +1,16 @@
 """Keys, states and writes as the tests of the stores need them."""
 
 import asyncio
-from collections.abc import Callable
+import random
 
 from dynamo.core.codec import decode_siblings, encode_siblings, encode_value
 from dynamo.core.ids import Actor, Key, encode_key
-from dynamo.core.siblings import EMPTY, Context, Siblings
+from dynamo.core.siblings import EMPTY, Context
 from dynamo.core.values import Value
 from dynamo.errors import StorageError
-
-Update = Callable[[Siblings, Actor, int], Siblings]
+from dynamo.storage.engine import Put, Table
+from dynamo.storage.memory_engine import Disk, MemoryEngine
+from dynamo.storage.objects import ObjectStore, Update
 
 A, B = Actor(b"actor--a"), Actor(b"actor--b")
 
@@ -69,3 +70,30 @@ class Told:
 
     async def error(self) -> StorageError | None:
         return await self._told
+
+
+class Opened:
+    """An object store, all of whose keys are in partition 7, and what is under it."""
+
+    def __init__(self, disk: Disk | None = None, *, queued_bytes_max: int = 2**20) -> None:
+        self.disk = disk if disk is not None else Disk()
+        self.engine = MemoryEngine(self.disk, queued_bytes_max=queued_bytes_max)
+        self.store = ObjectStore(self.engine, lambda key: 7, random.Random())
+
+    async def write(self, key: bytes, update: Update) -> bytes:
+        told = Told()
+        encoded = self.store.write(key, update, told)
+        assert await told.error() is None
+        return encoded
+
+    async def merge(self, key: bytes, incoming: bytes) -> None:
+        told = Told()
+        self.store.merge(key, incoming, told)
+        assert not told.is_told
+        assert await told.error() is None
+
+    def corrupt(self, key: bytes) -> None:
+        place = (7).to_bytes(2, "big") + key
+        record = self.disk.get(Table.OBJECTS, place)
+        assert record is not None
+        self.disk.apply(Put(Table.OBJECTS, place, record[:-1] + b"?"))
