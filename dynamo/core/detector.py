@@ -106,6 +106,8 @@ class Detector:
     def heard(self, node: NodeId, now_s: float) -> None:
         """Any other sign of life: a reply to a call, a finished handshake."""
         heard = self._of(node)
+        if heard.suspected_since_s is not None:
+            heard.last_heartbeat_s = None
         heard.last_s = now_s
         heard.suspected_since_s = None
 
@@ -113,6 +115,7 @@ class Detector:
         """The connection broke: suspected at once, until the next sign of life."""
         heard = self._of(node)
         heard.last_s = None
+        heard.last_heartbeat_s = None  # an absence is no interval between heartbeats
         if heard.suspected_since_s is None:
             heard.suspected_since_s = now_s
 

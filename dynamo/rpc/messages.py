@@ -218,17 +218,13 @@ def unpack(number: object, fields: object) -> Message:
         shown = number if type(number) is int else type(number).__name__
         raise ProtocolError(f"unknown message number {shown}")
     cls, types, item_types = shape
-    if type(fields) is not list or len(fields) != len(types):
-        # Not the fields themselves: a peer may have sent 64 MiB of them.
-        got = len(fields) if type(fields) is list else type(fields).__name__
-        raise ProtocolError(f"{cls.__name__} has {len(types)} fields, got {got}")
-    for position, (field, wanted) in enumerate(zip(fields, types, strict=True)):
-        if type(field) is not wanted:
-            raise _wrong_field(cls, position, field)
-        if type(field) is list:
-            _check_items(cls, position, field, item_types[position])
-    # _make is NamedTuple's own constructor from an iterable; mypy sees a union of classes here.
-    message: Message = cls._make(fields)
+    # All types in one comparison: half the time of one by one, and this runs four times a PUT.
+    if type(fields) is not list or [*map(type, fields)] != types:
+        raise _wrong_fields(cls, types, fields)
+    for position, item_type in item_types:
+        _check_items(cls, position, fields[position], item_type)
+    # What NamedTuple's _make does, without counting the fields again.
+    message: Message = tuple.__new__(cls, fields)
     return message
 
 
@@ -238,16 +234,26 @@ def _check_items(cls: type[Message], position: int, items: list[object], wanted:
             raise _wrong_field(cls, position, item)
 
 
+def _wrong_fields(cls: type[Message], types: list[type], fields: object) -> ProtocolError:
+    if type(fields) is list and len(fields) == len(types):
+        for position, (field, wanted) in enumerate(zip(fields, types, strict=True)):
+            if type(field) is not wanted:
+                return _wrong_field(cls, position, field)
+    # Not the fields themselves: a peer may have sent 64 MiB of them.
+    got = len(fields) if type(fields) is list else type(fields).__name__
+    return ProtocolError(f"{cls.__name__} has {len(types)} fields, got {got}")
+
+
 def _wrong_field(cls: type[Message], position: int, field: object) -> ProtocolError:
     name = cls._fields[position]
     return ProtocolError(f"{cls.__name__}.{name} is of type {type(field).__name__}")
 
 
-def _shape(cls: type[Message]) -> tuple[type[Message], tuple[type, ...], dict[int, type]]:
+def _shape(cls: type[Message]) -> tuple[type[Message], list[type], list[tuple[int, type]]]:
     hints: dict[str, Any] = get_type_hints(cls)
     types = [hints[name] for name in cls._fields]
-    items = {i: t.__args__[0] for i, t in enumerate(types) if hasattr(t, "__args__")}
-    return cls, tuple(getattr(t, "__origin__", t) for t in types), items
+    items = [(i, t.__args__[0]) for i, t in enumerate(types) if hasattr(t, "__args__")]
+    return cls, [getattr(t, "__origin__", t) for t in types], items
 
 
 _SHAPES = {number: _shape(cls) for cls, number in _NUMBERS.items()}

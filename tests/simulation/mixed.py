@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from dynamo.core.quorum import ReadQuorum, WriteQuorum
 from dynamo.errors import DynamoError
 from tests.simulation.checks import Outcome, Violation, check
+from tests.simulation.copies import unsettled
 from tests.simulation.links import Weather
 from tests.simulation.nemesis import Nemesis, Troubles
+from tests.simulation.scenario import in_world
 from tests.simulation.workload import Client, History, Mix, key_of, seen_in
-from tests.simulation.world import Options, World, in_world
+from tests.simulation.world import Options, World
 
 TROUBLE_S = 15.0
 """How long clients and troubles go on."""
@@ -143,14 +145,14 @@ async def _settle(world: World, mix: Mix) -> list[Violation]:
     give_up_s = world.loop.time() + SETTLE_S_MAX
     while world.loop.time() < give_up_s:
         await asyncio.sleep(1.0)
-        if not world.unwell() and not world.unsettled(keys, quorum.n):
+        if not world.unwell() and not unsettled(world, keys, quorum.n):
             return []
         for key in keys:
             try:
                 await world.get(world.names[0], key, quorum)
             except DynamoError as error:
                 world.trace.note(f"settling: {error!r}")
-    left = world.unwell() + world.unsettled(keys, quorum.n)
+    left = world.unwell() + unsettled(world, keys, quorum.n)
     return [Violation(rule="unsettled", key="*", text=text) for text in left]
 
 

@@ -19,6 +19,7 @@ from dynamo.core.siblings import Context, Siblings
 from dynamo.core.values import Value
 from dynamo.errors import DynamoError
 from tests.simulation.checks import Outcome, Read, Violation, Write
+from tests.simulation.copies import held, primaries
 from tests.simulation.process import ProcessDied
 from tests.simulation.world import World
 
@@ -211,15 +212,14 @@ class Client:
 
         Those that died meanwhile may have had it. A stand-in's copy counts only if it may.
         """
-        world = self._world
-        primaries = world.holders(key_of(key), quorum.n)
+        wanted = primaries(self._world, key_of(key), quorum.n)
         at_primaries, elsewhere = 0, 0
-        held = world.held(key_of(key))
-        for name in world.names:
-            copy, hints = held.get(name, (None, {}))
-            if name in primaries and (name not in held or self._has(copy, value)):
+        states = held(self._world, key_of(key))
+        for name in self._world.names:
+            copy, hints = states.get(name, (None, {}))
+            if name in wanted and (name not in states or self._has(copy, value)):
                 at_primaries += 1
-            elif name not in held or any(self._has(hint, value) for hint in hints.values()):
+            elif name not in states or any(self._has(hint, value) for hint in hints.values()):
                 elsewhere += 1
         copies = at_primaries + (elsewhere if quorum.sloppy else 0)
         if at_primaries < quorum.pw or copies < quorum.needed:

@@ -10,29 +10,25 @@ part draws from dice of its own, so that a change in one does not shift the othe
 """
 
 import asyncio
-import logging
 import random
-from collections.abc import Callable, Collection, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 from dynamo.config import ClusterConfig, NodeConfig, Seed
-from dynamo.core.ids import Address, Key, NodeId, encode_key
+from dynamo.core.ids import Address, Key, NodeId
 from dynamo.core.quorum import ReadQuorum
 from dynamo.core.siblings import Siblings
 from dynamo.node.node import Node
 from dynamo.storage.memory_engine import Disk, MemoryEngine
 from tests.simulation.links import Weather
-from tests.simulation.loop import VirtualLoop, simulate
+from tests.simulation.loop import VirtualLoop
 from tests.simulation.network import Network
 from tests.simulation.process import Process, ProcessDied
 from tests.simulation.trace import Trace
 
 T = TypeVar("T")
-
-Held = tuple[bytes | None, dict[NodeId, bytes]]
-"""A node's own copy of a key, and the hints it keeps for others; encoded states."""
 
 RPC_PORT = 9098
 
@@ -285,20 +281,6 @@ class World:
         """What a node thinks of another: up, suspect or down."""
         return self.node(name).opinion(NodeId(of))
 
-    def holders(self, key: Key, n: int) -> list[NodeId]:
-        """The primaries of a key, as the first running node sees it."""
-        node = next(self.running())
-        return list(node.view.preference_list(encode_key(key), n).primaries)
-
-    def held(self, key: Key) -> dict[NodeId, Held]:
-        """What each running node has of a key on its disk."""
-        encoded = encode_key(key)
-        return {node.view.me: node.local(encoded) for node in self.running()}
-
-    def hints(self, key: Key) -> list[tuple[NodeId, NodeId]]:
-        """Who holds a hint of a key, and for whom."""
-        return [(name, target) for name, (_, hints) in self.held(key).items() for target in hints]
-
     def unwell(self) -> list[str]:
         """What nodes think and know of each other that is not so."""
         running = [node.view.me for node in self.running()]
@@ -310,17 +292,6 @@ class World:
         ]
         if len(self.views()) > 1:
             found.append("the nodes know different facts")
-        return found
-
-    def unsettled(self, keys: Collection[Key], n: int) -> list[str]:
-        """What still differs between replicas, or waits to be handed over."""
-        found = []
-        for key in keys:
-            held = self.held(key)
-            if len({held[name][0] if name in held else None for name in self.holders(key, n)}) > 1:
-                found.append(f"the primaries of {key.key.decode()} differ")
-            if hints := self.hints(key):
-                found.append(f"hints for {key.key.decode()}: {hints}")
         return found
 
     def views(self) -> set[bytes]:
@@ -341,59 +312,3 @@ async def until(condition: Callable[[], bool], *, within_s: float, every_s: floa
             raise TimeoutError(f"not within {within_s} s")
         await asyncio.sleep(every_s)
     return loop.time() - begun_s
-
-
-def in_world(
-    seed: int,
-    options: Options,
-    scenario: Callable[[World], Coroutine[Any, Any, T]],
-    *,
-    limit_s: float = 3600.0,
-) -> T:
-    """Run a scenario in a world of its own; an error carries the trace.
-
-    Raises:
-        AssertionError: a node logged an error, or something failed unheard.
-        Exception: what the scenario raised.
-    """
-    worlds: list[World] = []
-    complaints = _Complaints()
-
-    async def main(loop: VirtualLoop) -> T:
-        worlds.append(World(loop, seed, options))
-        try:
-            return await scenario(worlds[0])
-        finally:
-            complaints.close()  # whatever is said while nodes are torn down does not count
-
-    logging.getLogger("dynamo").addHandler(complaints)
-    try:
-        result = simulate(main, limit_s=limit_s)
-        assert not complaints.texts, "nodes complained"
-        return result
-    except Exception as error:
-        error.add_note(f"seed {seed}, {options}")
-        error.add_note(str(worlds[0].trace) if worlds else "no world")
-        error.add_note("\n".join(["what nodes complained of:", *complaints.texts]))
-        raise
-    finally:
-        logging.getLogger("dynamo").removeHandler(complaints)
-
-
-class _Complaints(logging.Handler):
-    """Errors that nodes log: in a world without bad disks and strangers there is no reason to."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.texts: list[str] = []
-        self._closed = False
-
-    def emit(self, record: logging.LogRecord) -> None:
-        strange = record.levelno >= logging.ERROR or record.getMessage() == "protocol broken"
-        if strange and not self._closed:
-            reason = getattr(record, "reason", "")
-            self.texts.append(f"{record.name}: {self.format(record)} {reason}")
-
-    def close(self) -> None:
-        self._closed = True
-        super().close()

@@ -71,6 +71,18 @@ def test_absence_does_not_stretch_the_usual_interval() -> None:
     assert detector.opinion(PEER, 73.4) is Opinion.SUSPECT
 
 
+def test_absence_that_ends_with_another_sign_of_life_does_not_either() -> None:
+    for lost in (True, False):
+        detector = _detector()
+        _beating(detector, until_s=10.0)
+        if lost:
+            detector.lost(PEER, 10.1)
+        assert detector.opinion(PEER, 70.0) is not Opinion.UP
+        detector.heard(PEER, 70.0)
+        detector.heartbeat(PEER, 70.1)
+        assert detector.opinion(PEER, 73.0) is Opinion.SUSPECT
+
+
 def test_forgotten_node_is_as_if_never_heard_of() -> None:
     detector = _detector()
     _beating(detector, until_s=10.0)

@@ -1,0 +1,43 @@
+"""Where the copies of a key are in a simulated cluster, seen from above."""
+
+from collections.abc import Iterable
+
+from dynamo.core.ids import Key, NodeId, encode_key
+from tests.simulation.world import World
+
+Held = tuple[bytes | None, dict[NodeId, bytes]]
+"""A node's own copy of a key, and the hints it keeps for others; encoded states."""
+
+
+def primaries(world: World, key: Key, n: int = 3) -> list[NodeId]:
+    """Who should hold a key, as the first running node sees it."""
+    node = next(world.running())
+    return list(node.view.preference_list(encode_key(key), n).primaries)
+
+
+def held(world: World, key: Key) -> dict[NodeId, Held]:
+    """What each running node has of a key on its disk."""
+    encoded = encode_key(key)
+    return {node.view.me: node.local(encoded) for node in world.running()}
+
+
+def holders(world: World, key: Key) -> set[NodeId]:
+    """Who has anything of a key, as a copy or as a hint."""
+    return {name for name, (copy, hints) in held(world, key).items() if copy or hints}
+
+
+def hints(world: World, key: Key) -> list[tuple[NodeId, NodeId]]:
+    """Who holds a hint of a key, and for whom."""
+    return [(name, target) for name, (_, kept) in held(world, key).items() for target in kept]
+
+
+def unsettled(world: World, keys: Iterable[Key], n: int = 3) -> list[str]:
+    """What still differs between replicas, or waits to be handed over."""
+    found = []
+    for key in keys:
+        copies = held(world, key)
+        if len({copies.get(name, (None, {}))[0] for name in primaries(world, key, n)}) > 1:
+            found.append(f"the primaries of {key.key.decode()} differ")
+        if kept := hints(world, key):
+            found.append(f"hints for {key.key.decode()}: {kept}")
+    return found
