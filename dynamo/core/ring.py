@@ -133,9 +133,7 @@ class Ring:
             self._lists.setdefault(n, {})[token] = made
             return made
 
-    def slots(
-        self, partition: int, n: int, reachable: Container[NodeId]
-    ) -> tuple[Slot, ...]:
+    def slots(self, partition: int, n: int, reachable: Container[NodeId]) -> tuple[Slot, ...]:
         """The sloppy slots of a partition, in order of its primaries (Dynamo 4.6).
 
         A primary that cannot be reached gives its place to the next stand-in that can be, and has
@@ -159,7 +157,9 @@ class Ring:
         """How many partitions each node holds as a primary, by node id."""
         loads = dict.fromkeys(self.nodes, 0)
         for token, span in Counter(self._token_at).items():
-            for node in self.preference_list(self._tokens[token] if self._tokens else 0, n).primaries:
+            for node in self.preference_list(
+                self._tokens[token] if self._tokens else 0, n
+            ).primaries:
                 loads[node] += span
         return loads
 
@@ -221,9 +221,7 @@ def _nearest_tokens(tokens: Sequence[int], partitions: int) -> list[int]:
     return nearest + [0] * (partitions - len(nearest))
 
 
-def _slots_around(
-    preference: PreferenceList, reachable: Container[NodeId]
-) -> tuple[Slot, ...]:
+def _slots_around(preference: PreferenceList, reachable: Container[NodeId]) -> tuple[Slot, ...]:
     stand_ins = (node for node in preference.stand_ins if node in reachable)
     slots: list[Slot] = []
     for primary in preference.primaries:

@@ -16,7 +16,8 @@ on the number of tokens, not of partitions.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from math import ceil
+from functools import cache
+from math import ceil, fsum
 from typing import TypeVar
 
 from dynamo.core.ids import NodeId
@@ -35,7 +36,7 @@ _MORE_TOKENS = (0, 1, 2)
 _NODES_MIN = 8
 """A ring too small for this many nodes of `TOKENS_PER_NODE` gives each of them fewer."""
 
-_ROUNDS = 4
+_ROUNDS = 6
 _SWEEPS = 4
 """Rounds of a search, and how often each of them may move every token. Most stop far earlier."""
 
@@ -49,6 +50,7 @@ _OVERLOAD_COST_GROWS = 2.0
 
 _Tokens = frozenset[int]
 _Walk = tuple[int, ...]
+_Loads = tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,9 +124,7 @@ def _levelest(
     return best[1]
 
 
-def _fair_shares(
-    nodes: Sequence[RingMember | Joiner], partitions: int, copies: int
-) -> list[float]:
+def _fair_shares(nodes: Sequence[RingMember | Joiner], partitions: int, copies: int) -> list[float]:
     """How many partitions each node should hold: by weight, but nobody holds one twice."""
     full: set[int] = set()
     while True:
@@ -136,8 +136,7 @@ def _fair_shares(
         full |= heavy
     per_weight = partitions * copies_left / weight_left if weight_left else 0.0
     return [
-        float(partitions) if i in full else node.weight * per_weight
-        for i, node in enumerate(nodes)
+        float(partitions) if i in full else node.weight * per_weight for i, node in enumerate(nodes)
     ]
 
 
@@ -168,7 +167,7 @@ class _Scale:
         """How far the worst load is above its limit (1: not at all), and how uneven all are."""
         worst = max(load / limit for load, limit in zip(loads, self._limits, strict=False))
         pairs = zip(self._plain, loads, self.wanted, strict=False)
-        return worst, sum(cost * (load - wanted) ** 2 for cost, load, wanted in pairs)
+        return worst, fsum(cost * (load - wanted) ** 2 for cost, load, wanted in pairs)
 
     def sharpen(self, loads: Sequence[float]) -> None:
         """Make it dearer to be over a limit, and cheaper to have few heirs."""
@@ -203,52 +202,38 @@ class _Replicas:
     """
 
     def __init__(self, nodes: Sequence[RingMember | Joiner], n: int) -> None:
-        self.zones = {i: node.zone for i, node in enumerate(nodes)}
-        self._size = len(nodes)
+        self.zones = [node.zone for node in nodes]
+        self._by_node = dict(enumerate(self.zones))
         self._n = n
-        self._primaries: dict[_Walk, _Walk] = {}
-        self._loads: dict[_Walk, tuple[int, ...]] = {}
-        self._changes: dict[tuple[_Walk, int], tuple[tuple[int, ...], tuple[int, ...]] | None] = {}
+        self._newcomer = len(nodes) - 1
+        self.primaries = cache(self._primaries)
+        self.loads = cache(self._loads)
+        self.change = cache(self._change)
 
-    def primaries(self, walk: _Walk) -> _Walk:
-        """Those of a walk who hold the partitions at its start, still in its order."""
-        try:
-            return self._primaries[walk]
-        except KeyError:
-            holders = set(zones_apart(walk, self.zones)[: self._n])
-            made = self._primaries[walk] = tuple(node for node in walk if node in holders)
-            return made
+    def _primaries(self, walk: _Walk) -> _Walk:
+        """Those of a walk who hold the partitions that it starts from, still in its order."""
+        holders = set(zones_apart(walk, self._by_node)[: self._n])
+        return tuple(node for node in walk if node in holders)
 
-    def loads(self, walk: _Walk) -> tuple[int, ...]:
-        """The loads that a partition adds to whose primaries are met in this order."""
-        try:
-            return self._loads[walk]
-        except KeyError:
-            size = self._size
-            loads = [walk[0], *(size + node for node in walk)]
-            if len(walk) > 1:
-                loads.append(2 * size + walk[0] * size + walk[1])
-            made = self._loads[walk] = tuple(loads)
-            return made
+    def _loads(self, walk: _Walk) -> _Loads:
+        """The loads that a partition with these primaries adds to."""
+        size = len(self.zones)
+        owner, heir = walk[0], walk[1:2]
+        return (owner, *(size + node for node in walk), *(size * (2 + owner) + i for i in heir))
 
-    def change(self, walk: _Walk, place: int) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
-        """What the newcomer changes if the walk meets it after `place` of its primaries.
+    def _change(self, walk: _Walk, place: int) -> tuple[_Loads, _Loads] | None:
+        """What changes if the walk meets the newcomer after the first `place` of the others.
 
         Returns:
             The loads that lose and those that win the partition; None if it becomes no primary.
         """
-        try:
-            return self._changes[walk, place]
-        except KeyError:
-            newcomer = self._size - 1
-            others = [node for node in walk if node != newcomer]
-            after = self.primaries((*others[:place], newcomer, *others[place:]))
-            made = None
-            if newcomer in after:
-                old, new = set(self.loads(walk)), set(self.loads(after))
-                made = tuple(sorted(old - new)), tuple(sorted(new - old))
-            self._changes[walk, place] = made
-            return made
+        others = [node for node in walk if node != self._newcomer]
+        after = self.primaries((*others[:place], self._newcomer, *others[place:]))
+        if self._newcomer not in after:
+            return None
+        old, new = self.loads(walk), self.loads(after)
+        lost = tuple(load for load in old if load not in new)
+        return lost, tuple(load for load in new if load not in old)
 
 
 class _Search:

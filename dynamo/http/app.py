@@ -37,6 +37,7 @@ from dynamo.errors import (
 )
 from dynamo.http.admin import Admin
 from dynamo.http.buckets import Buckets
+from dynamo.http.connections import Connections
 from dynamo.http.exchange import Answer, BodyReader
 from dynamo.http.objects import Objects
 from dynamo.http.render import http_date
@@ -46,16 +47,6 @@ from dynamo.http.served import Figures, ServedNode
 from dynamo.http.server_info import ServerInfo
 
 log = logging.getLogger(__name__)
-
-HEADER_LINE_BYTES_MAX = 64 * 1024
-"""Riak takes 8 KiB; 300 links, which its clients put into one line, need 15."""
-
-HEADERS_MAX = 1000
-IDLE_S_MAX = 75.0
-"""How long a connection may be silent, or take to send the head of a request."""
-
-UNREAD_S_MAX = 1.0
-"""How long the rest of a body that nobody wants is read, so that its sender sees the answer."""
 
 STOP_S_MAX = 4.0
 """How long requests at work may take to end when the node stops."""
@@ -97,7 +88,7 @@ class HttpServer:
         self._stamp = ""
         self._stamped_at_s = -1
         self._handlers = self._route()
-        self._server: _Server | None = None
+        self._connections: Connections | None = None
         self._listener: asyncio.Server | None = None
 
     def _route(self) -> Mapping[Resource, Mapping[str, Handler]]:
@@ -152,10 +143,10 @@ class HttpServer:
         """
         address = self._config.http_address
         loop = asyncio.get_running_loop()
-        self._server = _Server(self._answer, self._broken)
+        self._connections = Connections(self._answer, self._broken)
         try:
             self._listener = await loop.create_server(
-                self._server, address.host, address.port, backlog=BACKLOG
+                self._connections, address.host, address.port, backlog=BACKLOG
             )
         except OSError as error:
             reason = error.strerror or error
@@ -172,10 +163,10 @@ class HttpServer:
         """Take no more requests, let those at work end, then close all connections."""
         if self._listener is not None:
             self._listener.close()
-        if self._server is not None:
-            self._server.pre_shutdown()  # idle connections end at once
+        if self._connections is not None:
+            self._connections.pre_shutdown()  # idle ones end at once
             # It waits so long for handlers to end, and as long again after it cancelled them.
-            await self._server.shutdown(STOP_S_MAX / 2)
+            await self._connections.shutdown(STOP_S_MAX / 2)
 
     def figures(self) -> Figures:
         """What the interface itself counts."""
@@ -184,7 +175,7 @@ class HttpServer:
             "http_requests_total": self._requests,
             "http_refused_total": self._refused,
             "http_failures_total": self._failures,
-            "http_connections": len(self._server.connections) if self._server else 0,
+            "http_connections": len(self._connections.connections) if self._connections else 0,
         }
 
     # -- requests --------------------------------------------------------------------------------
@@ -295,50 +286,3 @@ def _is_forged(headers: Mapping[str, str]) -> bool:
         return origin.scheme != "http" or origin.netloc.lower() != headers.get("Host", "").lower()
     except ValueError:
         return True
-
-
-Broken = Callable[[web.BaseRequest, BaseException | None, str], Answer]
-
-
-class _Server(web.Server):
-    """aiohttp's low-level server, with our bounds and our answer to what it cannot parse."""
-
-    def __init__(
-        self, answer: Callable[[web.BaseRequest], Awaitable[Answer]], broken: Broken
-    ) -> None:
-        super().__init__(answer)
-        self._broken = broken
-
-    def __call__(self) -> web.RequestHandler:
-        return _Connection(self, self._broken)
-
-
-class _Connection(web.RequestHandler):
-    """One client's connection."""
-
-    __slots__ = ("_broken",)
-
-    def __init__(self, server: _Server, broken: Broken) -> None:
-        super().__init__(
-            server,
-            loop=asyncio.get_running_loop(),
-            keepalive_timeout=IDLE_S_MAX,
-            lingering_time=UNREAD_S_MAX,
-            access_log=None,  # type: ignore[arg-type]  # None is how aiohttp is told "no log"
-            logger=log,
-            max_line_size=HEADER_LINE_BYTES_MAX,
-            max_field_size=HEADER_LINE_BYTES_MAX,
-            max_headers=HEADERS_MAX,
-            auto_decompress=False,  # a stored encoding is the client's affair
-        )
-        self._broken = broken
-
-    def handle_error(
-        self,
-        request: web.BaseRequest,
-        status: int = 500,
-        exc: BaseException | None = None,
-        message: str | None = None,
-    ) -> web.StreamResponse:
-        """A client's bad bytes are answered, and no reason to log anything."""
-        return self._broken(request, exc, message or "")

@@ -52,13 +52,14 @@ def context_line(found: Found) -> str:
     return f"X-Riak-Vclock: {base64.b64encode(found.context).decode()}\r\n"
 
 
-def version_lines(found: Found, current: Current) -> str:
+def version_lines(found: Found, tag: str, modified_at_ms: int) -> str:
     """The header lines of one version of an object."""
-    date = http_date(current.modified_at_ms)
-    return f'{context_line(found)}ETag: "{current.tag}"\r\nLast-Modified: {date}\r\n'
+    date = http_date(modified_at_ms)
+    return f'{context_line(found)}ETag: "{tag}"\r\nLast-Modified: {date}\r\n'
 
 
-def lone_lines(found: Found, current: Current, target: Target) -> str:
+def lone_lines(found: Found, target: Target) -> str:
     """All header lines of the one value that is shown."""
-    value = found.values[0][1]
-    return value_lines(value, target) + version_lines(found, current) + index_lines(value)
+    dot, value = found.values[0]
+    version = version_lines(found, vtag(dot), value.modified_at_ms)
+    return value_lines(value, target) + version + index_lines(value)

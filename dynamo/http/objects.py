@@ -17,7 +17,6 @@ from dynamo.http.exchange import BodyReader
 from dynamo.http.found import Found, context_line, find, lone_lines, version_lines
 from dynamo.http.negotiation import (
     NOT_MODIFIED,
-    Current,
     byte_range,
     charset_admitted,
     choose,
@@ -113,10 +112,9 @@ class Objects:
         ):
             return NOT_ACCEPTABLE
         vary = "" if value.content_encoding else VARY
-        current = found.current
-        if refusal := self._unmet_read(request, current, vary):
+        if guards_read(headers) and (refusal := self._unmet_read(request, found, vary)):
             return refusal
-        head = lone_lines(found, current, target) + vary
+        head = lone_lines(found, target) + vary
         part = byte_range(headers.get("Range"), len(value.body))
         if part is None or "If-Range" in headers:
             return Reply(200, head, value.body)
@@ -128,13 +126,12 @@ class Objects:
         form = choose(request.headers.get("Accept"), _TEXT_OR_PARTS)
         if form is None:
             return NOT_ACCEPTABLE
-        if refusal := self._unmet_read(request, found.current, VARY_SIBLINGS):
+        if refusal := self._unmet_read(request, found, VARY_SIBLINGS):
             return refusal
         return self._siblings(found, target, form)
 
-    def _unmet_read(self, request: web.BaseRequest, current: Current, vary: str) -> Reply | None:
-        if not guards_read(request.headers):
-            return None
+    def _unmet_read(self, request: web.BaseRequest, found: Found, vary: str) -> Reply | None:
+        current = found.current
         status = unmet(request.headers, current, now_ms=self._node.wall_ms(), reading=True)
         if status is None:
             return None
@@ -143,7 +140,8 @@ class Objects:
         return PRECONDITION_FAILED
 
     def _siblings(self, found: Found, target: Target, form: str) -> Reply:
-        lines = version_lines(found, found.current) + VARY_SIBLINGS
+        current = found.current
+        lines = version_lines(found, current.tag, current.modified_at_ms) + VARY_SIBLINGS
         if form == "text/plain":
             return Reply(300, PLAIN + lines, siblings_text(dot for dot, _ in found.values))
         boundary = self._drawn()
@@ -214,7 +212,7 @@ class Objects:
             form = choose(request.headers.get("Accept"), _PARTS_OR_TEXT) or "text/plain"
             return self._siblings(found, target, form)
         value = found.values[0][1]
-        head = lone_lines(found, found.current, target) + VARY
+        head = lone_lines(found, target) + VARY
         return Reply(200 if value.body else 204, head, value.body)
 
     async def delete(self, request: web.BaseRequest, target: Target, query: str) -> Reply:

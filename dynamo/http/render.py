@@ -13,9 +13,6 @@ from dynamo.core.values import Link, Value
 from dynamo.http.routes import Style, Target
 
 _DIGITS: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-_PAIRS: Final = [high + low for high in _DIGITS for low in _DIGITS]
-_TAG_PAIRS: Final = 6  # 62 to the 12th is above 2 to the 64th
-
 _TAG_OF_DOT: Final = 0
 _TAG_OF_CONTEXT: Final = 1
 
@@ -35,11 +32,7 @@ def siblings_tag(context: bytes) -> str:
 
 def _tag(name: bytes, kind: int) -> str:
     number: int = mmh3.hash64(name, kind, signed=False)[0]
-    pairs = []
-    for _ in range(_TAG_PAIRS):
-        number, low = divmod(number, 3844)
-        pairs.append(_PAIRS[low])
-    return "".join(pairs)
+    return f"{number:016x}"
 
 
 def base62(number: int, digits: int) -> str:

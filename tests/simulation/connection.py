@@ -75,18 +75,16 @@ class Pipe:
         self._trace = trace
         self._name = name
         self._queue: deque[tuple[float, Travelling]] = deque()
-        self._last_due_s = 0.0
         self._waiting = False
         self._broken = False
 
     def send(self, item: Travelling) -> None:
-        """Put bytes or a mark on the way."""
+        """Put bytes or a mark on the way; what was sent before it arrives before it."""
         if isinstance(item, bytes):
             self.bytes_under_way += len(item)
         if self._broken and item is not RESET:
             return
-        self._last_due_s = max(self._last_due_s, self._loop.time() + self.link.latency_s())
-        self._queue.append((self._last_due_s, item))
+        self._queue.append((self._loop.time() + self.link.latency_s(), item))
         if not self._waiting:
             self._wait()
 

@@ -3,15 +3,15 @@
 from collections.abc import Iterable
 
 from dynamo.core.ids import Key, NodeId, encode_key
+from dynamo.node.node import Node
 from tests.simulation.world import World
 
 Held = tuple[bytes | None, dict[NodeId, bytes]]
 """A node's own copy of a key, and the hints it keeps for others; encoded states."""
 
 
-def primaries(world: World, key: Key, n: int = 3) -> list[NodeId]:
-    """Who should hold a key, as the first running node sees it."""
-    node = next(world.running())
+def primaries(node: Node, key: Key, n: int = 3) -> list[NodeId]:
+    """Who should hold a key, as a node sees it."""
     return list(node.view.preference_list(encode_key(key), n).primaries)
 
 
@@ -36,7 +36,8 @@ def unsettled(world: World, keys: Iterable[Key], n: int = 3) -> list[str]:
     found = []
     for key in keys:
         copies = held(world, key)
-        if len({copies.get(name, (None, {}))[0] for name in primaries(world, key, n)}) > 1:
+        wanted = primaries(next(world.running()), key, n)
+        if len({copies.get(name, (None, {}))[0] for name in wanted}) > 1:
             found.append(f"the primaries of {key.key.decode()} differ")
         if kept := hints(world, key):
             found.append(f"hints for {key.key.decode()}: {kept}")

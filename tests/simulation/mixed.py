@@ -10,12 +10,13 @@ from dataclasses import dataclass
 
 from dynamo.core.quorum import ReadQuorum, WriteQuorum
 from dynamo.errors import DynamoError
+from tests.simulation.asking import get, key_of, seen_in
 from tests.simulation.checks import Outcome, Violation, check
 from tests.simulation.copies import unsettled
 from tests.simulation.links import Weather
 from tests.simulation.nemesis import Nemesis, Troubles
 from tests.simulation.scenario import in_world
-from tests.simulation.workload import Client, History, Mix, key_of, seen_in
+from tests.simulation.workload import Client, History, Mix
 from tests.simulation.world import Options, World
 
 TROUBLE_S = 15.0
@@ -149,7 +150,7 @@ async def _settle(world: World, mix: Mix) -> list[Violation]:
             return []
         for key in keys:
             try:
-                await world.get(world.names[0], key, quorum)
+                await get(world, world.names[0], key, quorum)
             except DynamoError as error:
                 world.trace.note(f"settling: {error!r}")
     left = world.unwell() + unsettled(world, keys, quorum.n)
@@ -161,7 +162,7 @@ async def _final_values(world: World, mix: Mix) -> dict[str, frozenset[str]]:
     final: dict[str, frozenset[str]] = {}
     quorum = _all_primaries(world)
     for name in mix.keys:
-        answers = [await world.get(node, key_of(name), quorum) for node in world.names]
+        answers = [await get(world, node, key_of(name), quorum) for node in world.names]
         assert all(answer == answers[0] for answer in answers), f"nodes differ about {name}"
         final[name] = seen_in(answers[0]).values
     return final

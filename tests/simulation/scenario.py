@@ -1,4 +1,4 @@
-"""Runs a scenario in a world of its own, and sees to it that a failure tells all there is to know."""
+"""Runs a scenario in a world of its own; a failure tells all that there is to know of it."""
 
 import logging
 from collections.abc import Callable, Coroutine

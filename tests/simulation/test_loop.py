@@ -102,9 +102,9 @@ def test_an_error_that_nobody_retrieves_fails_the_simulation() -> None:
         raise KeyError("lost")
 
     async def main(loop: VirtualLoop) -> None:
-        task = asyncio.ensure_future(fail())
+        circle: list[object] = [asyncio.ensure_future(fail())]
+        circle.append(circle)  # so that only the collector can find it
         await asyncio.sleep(1)
-        del task
 
     with pytest.raises(AssertionError, match="never retrieved") as caught:
         simulate(main)

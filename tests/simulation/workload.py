@@ -8,16 +8,15 @@ the write: that is all the checks judge from.
 import asyncio
 import random
 from collections.abc import Coroutine, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from dynamo.core.codec import decode_siblings
-from dynamo.core.conflicts import shown
-from dynamo.core.ids import DEFAULT_BUCKET_TYPE, Key, NodeId
-from dynamo.core.quorum import Conflicts, ReadQuorum, WriteQuorum
-from dynamo.core.siblings import Context, Siblings
-from dynamo.core.values import Value
+from dynamo.core.ids import NodeId
+from dynamo.core.quorum import ReadQuorum, WriteQuorum
+from dynamo.core.siblings import Siblings
 from dynamo.errors import DynamoError
+from tests.simulation.asking import Seen, get, key_of, put, seen_in
 from tests.simulation.checks import Outcome, Read, Violation, Write
 from tests.simulation.copies import held, primaries
 from tests.simulation.process import ProcessDied
@@ -27,25 +26,6 @@ T = TypeVar("T")
 
 OVERTIME_S = 1.0
 """What a client waits beyond its request's timeout before it hangs up."""
-
-
-def key_of(name: str) -> Key:
-    """A key in the one bucket of all simulations."""
-    return Key(DEFAULT_BUCKET_TYPE, b"b", name.encode())
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
-    """What a client was shown of a key."""
-
-    values: frozenset[str]
-    context: Context
-
-
-def seen_in(state: Siblings) -> Seen:
-    """What a client is shown of a state, in a bucket that keeps siblings."""
-    values = frozenset(value.body.decode() for _, value in shown(state, Conflicts.SIBLINGS))
-    return Seen(values=values, context=state.context())
 
 
 class History:
@@ -62,27 +42,44 @@ class History:
         self._writes: list[Write] = []
         self._outcomes: list[Outcome] = []
         self._before: dict[str, frozenset[str]] = {}
+        self._strict: dict[str, dict[str, WriteQuorum]] = {}
 
     def invoke(self, key: str, value: str, saw: frozenset[str]) -> int:
         """A write is under way; returns its number."""
         self._writes.append(Write(key=key, value=value, saw=saw, outcome=Outcome.UNKNOWN))
         self._outcomes.append(Outcome.UNKNOWN)
-        self._before[value] = saw.union(*(self._before[seen] for seen in saw))
+        self._before[value] = saw.union(*(self._before.get(seen, ()) for seen in saw))
         return len(self._writes) - 1
 
-    def is_in(self, value: str, values: frozenset[str]) -> bool:
-        """Whether a value is among others, or comes before one of them."""
-        return value in values or any(value in self._before[other] for other in values)
+    def up_to(self, values: frozenset[str]) -> frozenset[str]:
+        """These values and all that come before them."""
+        return values.union(*(self._before.get(value, ()) for value in values))
 
-    def ended(self, number: int, outcome: Outcome) -> None:
+    def must_show(self, key: str, quorum: ReadQuorum) -> set[str]:
+        """What a read of a key that begins now has to show, or something after it.
+
+        Strict quorums of which any two share a node: what one acknowledged, the next one sees.
+        """
+        if quorum.sloppy:
+            return set()
+        return {
+            value
+            for value, strict in self._strict.get(key, {}).items()
+            if strict.needed + quorum.needed > quorum.n
+        }
+
+    def ended(self, number: int, outcome: Outcome, quorum: WriteQuorum) -> None:
         """A write ended for its client."""
         self._outcomes[number] = outcome
+        if outcome is Outcome.ACKNOWLEDGED and not quorum.sloppy:
+            write = self._writes[number]
+            self._strict.setdefault(write.key, {})[write.value] = quorum
 
     @property
     def writes(self) -> list[Write]:
         """In the order in which they were invoked."""
         return [
-            Write(key=write.key, value=write.value, saw=write.saw, outcome=outcome)
+            replace(write, outcome=outcome)
             for write, outcome in zip(self._writes, self._outcomes, strict=True)
         ]
 
@@ -155,15 +152,16 @@ class Client:
         """Read; returns whether there was an answer."""
         quorum = self._dice.choice(self._mix.read_quorums)
         node, timeout_s = self._home, self._mix.timeout_s
-        work = self._world.call(
-            node, lambda at: at.coordinator.get(key_of(key), quorum, timeout_s=timeout_s)
-        )
+        must_show = self._history.must_show(key, quorum)
+        work = get(self._world, node, key_of(key), quorum, timeout_s=timeout_s)
         try:
             state = await self._patiently(node, work)
         except (DynamoError, ProcessDied, TimeoutError) as error:
             self._note(f"get {key} at {node} r={quorum.r}: {error!r}")
             return False
         self._show(key, state)
+        if missing := must_show - self._history.up_to(self._seen[key].values):
+            self._violated("stale", key, f"a read with {quorum} did not show {sorted(missing)}")
         self._note(f"get {key} at {node} r={quorum.r}: {sorted(self._seen[key].values)}")
         return True
 
@@ -172,24 +170,20 @@ class Client:
         self._writes += 1
         text = f"{self._name}.{self._writes}"
         saw = seen.values if seen else frozenset[str]()
-        context = seen.context if seen else None
         number = self._history.invoke(key, text, saw)
         quorum = self._dice.choice(self._mix.write_quorums)
-        return_state = self._dice.random() < 0.3
         node, timeout_s = self._home, self._mix.timeout_s
         what = f"put {text} to {key} at {node} w={quorum.w} over {sorted(saw)}"
         self._note(what)
-        work = self._world.call(
+        work = put(
+            self._world,
             node,
-            lambda at: at.coordinator.put(
-                key_of(key),
-                Value(body=text.encode(), modified_at_ms=at.wall_ms()),
-                context,
-                quorum,
-                Conflicts.SIBLINGS,
-                timeout_s=timeout_s,
-                return_state=return_state,
-            ),
+            key_of(key),
+            text,
+            quorum,
+            context=seen.context if seen else None,
+            timeout_s=timeout_s,
+            return_state=self._dice.random() < 0.3,
         )
         outcome = Outcome.UNKNOWN
         try:
@@ -202,17 +196,20 @@ class Client:
         else:
             outcome = Outcome.ACKNOWLEDGED
             self._note(f"{what}: {outcome.value} acks={written.acks}")
-            self._check_copies(key, text, quorum)
+            self._check_copies(key, text, quorum, node)
             if written.state is not None:
                 self._show(key, written.state)
-        self._history.ended(number, outcome)
+        self._history.ended(number, outcome, quorum)
 
-    def _check_copies(self, key: str, value: str, quorum: WriteQuorum) -> None:
+    def _check_copies(self, key: str, value: str, quorum: WriteQuorum, node: NodeId) -> None:
         """An acknowledgement means that so many nodes have the write on their disks.
 
         Those that died meanwhile may have had it. A stand-in's copy counts only if it may.
         """
-        wanted = primaries(self._world, key_of(key), quorum.n)
+        asked = self._world.machines[node].node
+        if asked is None:
+            return  # It died with its last word; whom it took for primaries is gone with it.
+        wanted = primaries(asked, key_of(key), quorum.n)
         at_primaries, elsewhere = 0, 0
         states = held(self._world, key_of(key))
         for name in self._world.names:
@@ -229,7 +226,7 @@ class Client:
     def _has(self, state: bytes | None, value: str) -> bool:
         if not state:
             return False
-        return self._history.is_in(value, seen_in(decode_siblings(state)).values)
+        return value in self._history.up_to(seen_in(decode_siblings(state)).values)
 
     def _show(self, key: str, state: Siblings) -> None:
         seen = self._seen[key] = seen_in(state)

@@ -17,9 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from dynamo.config import ClusterConfig, NodeConfig, Seed
-from dynamo.core.ids import Address, Key, NodeId
-from dynamo.core.quorum import ReadQuorum
-from dynamo.core.siblings import Siblings
+from dynamo.core.ids import Address, NodeId
 from dynamo.node.node import Node
 from dynamo.storage.memory_engine import Disk, MemoryEngine
 from tests.simulation.links import Weather
@@ -256,14 +254,6 @@ class World:
         if machine.process is None or machine.node is None:
             raise ProcessDied(name)
         return await machine.process.call(request(machine.node))
-
-    async def get(
-        self, name: str, key: Key, quorum: ReadQuorum, *, timeout_s: float = 3.0
-    ) -> Siblings:
-        """Read at a node; raises what the node raises."""
-        return await self.call(
-            name, lambda node: node.coordinator.get(key, quorum, timeout_s=timeout_s)
-        )
 
     def node(self, name: str) -> Node:
         """The running node of that name."""

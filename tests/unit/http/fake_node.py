@@ -14,7 +14,6 @@ from dynamo.core.quorum import Conflicts, ReadQuorum, WriteQuorum
 from dynamo.core.ring import Ring, RingMember
 from dynamo.core.siblings import EMPTY, Context, Siblings
 from dynamo.core.values import Value
-from dynamo.errors import DynamoError
 
 ME = NodeId("n1")
 STARTED_AT_MS = 1_795_000_000_000
@@ -108,7 +107,7 @@ class FakeListing:
     """Lists what the coordinator holds, two names a page, then fails if it is told to."""
 
     coordinator: FakeCoordinator
-    error: DynamoError | None = None
+    error: Exception | None = None
     timeouts_s: list[float] = field(default_factory=list)
 
     async def keys(self, bucket: Bucket, n: int, *, timeout_s: float) -> AsyncIterator[list[bytes]]:

@@ -16,7 +16,7 @@ from dynamo.errors import (
     QuorumError,
     StartupError,
 )
-from dynamo.http import app, exchange
+from dynamo.http import app, connections, exchange
 from dynamo.http.app import HttpServer
 from tests.unit.http.fake_node import FakeCoordinator, FakeNode
 from tests.unit.http.talk import PLAIN, connected, talking
@@ -29,7 +29,7 @@ UNFINISHED = f"{HEAD}Content-Length: 9\r\n\r\nx".encode()
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody waits here for the rest of a body that nobody wants."""
-    monkeypatch.setattr(app, "UNREAD_S_MAX", 0.01)
+    monkeypatch.setattr(connections, "UNREAD_S_MAX", 0.01)
 
 
 class SlowCoordinator(FakeCoordinator):
@@ -192,6 +192,19 @@ async def test_only_the_stores_own_faults_are_logged(caplog: pytest.LogCaptureFi
         await talk.get(K)
     assert [record.getMessage() for record in caplog.records] == ["a handler failed"]
     assert caplog.records[0].exc_info
+
+
+async def test_a_stream_that_fails_for_no_known_reason_is_cut_off(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    node = FakeNode()
+    node.listing.error = RuntimeError("a slip")
+    async with talking(node) as talk:
+        await talk.put(K)
+        talk.writer.write(b"GET /buckets/b/keys?keys=stream HTTP/1.1\r\nHost: x\r\n\r\n")
+        answer = await talk.reader.read()
+    assert answer.endswith(b'{"keys":["k"]}\r\n')
+    assert [record.exc_info is not None for record in caplog.records] == [True]
 
 
 async def test_a_node_that_has_not_joined_serves_no_data() -> None:
@@ -452,7 +465,7 @@ async def test_a_request_that_does_not_end_is_cut_off(monkeypatch: pytest.Monkey
 
 
 async def test_an_idle_connection_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(app, "IDLE_S_MAX", 0.02)
+    monkeypatch.setattr(connections, "IDLE_S_MAX", 0.02)
     async with talking() as talk:
         await talk.get("/ping")
         assert await talk.reader.read() == b""

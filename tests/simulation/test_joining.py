@@ -1,0 +1,98 @@
+import asyncio
+import contextlib
+from collections import Counter
+
+import pytest
+
+from dynamo.core.ids import NodeId
+from tests.simulation.links import Cut
+from tests.simulation.nemesis import Nemesis, Troubles
+from tests.simulation.process import ProcessDied
+from tests.simulation.scenario import in_world
+from tests.simulation.world import Options, World
+
+pytestmark = pytest.mark.simulation
+
+
+FIVE = Options(nodes=5)
+
+Placement = tuple[tuple[NodeId, ...], ...]
+
+
+def rings(world: World) -> set[Placement]:
+    """The primaries of each partition, as the nodes believe; one, if they all believe the same."""
+    return {
+        tuple(
+            node.ring.preference_list(partition, 3).primaries
+            for partition in range(world.options.partitions)
+        )
+        for node in world.running()
+    }
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_nodes_that_start_at_once_believe_in_one_level_ring(seed: int) -> None:
+    async def scenario(world: World) -> None:
+        await world.start_all()
+        [ring] = rings(world)
+        owned = Counter(primaries[0] for primaries in ring)
+        kept = Counter(name for primaries in ring for name in primaries)
+        assert set(owned) == set(world.names)
+        assert max(owned.values()) <= 1.10 * 256 / 5
+        assert max(kept.values()) <= 1.10 * 3 * 256 / 5
+
+    in_world(seed, Options(nodes=5, seeds=1 + seed % 5, partitions=256), scenario)
+
+
+@pytest.mark.parametrize("mode", list(Cut))
+@pytest.mark.parametrize("seed", range(5))
+def test_nodes_that_start_while_links_are_cut_agree_after_the_heal(seed: int, mode: Cut) -> None:
+    async def scenario(world: World) -> None:
+        dice = world.dice("scenario")
+        links = [(a, b) for a in world.names for b in world.names if a != b]
+        for source, target in dice.sample(links, dice.randint(1, len(links))):
+            world.network.cut(source, target, mode)
+            world.loop.call_later(dice.uniform(0, 8), world.network.heal, source, target)
+        await asyncio.gather(*(world.start(name) for name in world.names))
+        await asyncio.sleep(8)
+        await world.all_well(within_s=10)
+        assert len(rings(world)) == 1
+
+    in_world(seed, Options(nodes=5, seeds=5), scenario)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_whatever_happens_while_nodes_join_they_agree_in_the_end(seed: int) -> None:
+    async def scenario(world: World) -> None:
+        dice = world.dice("scenario")
+        troubles = Troubles(at_once=3, pause_s=0.3, lasts_s=1.0)
+
+        async def start(name: str) -> None:
+            await asyncio.sleep(dice.uniform(0, dice.choice([0.1, 1, 5])))
+            if world.machines[NodeId(name)].process is None:
+                with contextlib.suppress(ProcessDied):
+                    await world.start(name)
+
+        async with asyncio.TaskGroup() as group:
+            for name in world.names:
+                group.create_task(start(name))
+            group.create_task(Nemesis(world, troubles).run(8.0))
+        await world.calm()
+        [ring] = rings(world)
+        assert {name for primaries in ring for name in primaries} == set(world.names)
+        await asyncio.sleep(5)
+        assert rings(world) == {ring}
+
+    in_world(seed, Options(nodes=3 + seed % 5, seeds=1 + seed % 3), scenario)
+
+
+def test_a_node_that_comes_later_is_taken_in() -> None:
+    async def scenario(world: World) -> None:
+        await asyncio.gather(*(world.start(name) for name in world.names[:4]))
+        await world.all_well()
+        assert all("n5" not in primaries for [ring] in [rings(world)] for primaries in ring)
+        await world.start_all()
+        [ring] = rings(world)
+        assert any("n5" in primaries for primaries in ring)
+
+    in_world(1, FIVE, scenario)
