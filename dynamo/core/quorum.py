@@ -11,7 +11,6 @@ import enum
 from dataclasses import dataclass
 from typing import NamedTuple
 
-
 N_MAX = 64
 """The most replicas of a key that can be asked for; nobody runs with more than a handful."""
 

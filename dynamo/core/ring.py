@@ -12,7 +12,6 @@ A ring is a pure function of its members: there is no master and no ring file, a
 equal rings. `dynamo.core.tokens` chooses the tokens of those who join.
 """
 
-from collections import Counter
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
@@ -95,13 +94,14 @@ class Ring:
         check_partitions(partitions)
         members = sorted(members, key=lambda member: member.node_id)
         owners = token_owners(members, partitions)
+        owning = set(owners.values())
         self.partitions = partitions
-        self.nodes = tuple(sorted(set(owners.values())))
+        self.nodes = tuple(sorted(owning))
         self._hash_shift = _HASH_BITS + 1 - partitions.bit_length()
         self._tokens = sorted(owners)
         self._owners = [owners[token] for token in self._tokens]
         self._token_at = _nearest_tokens(self._tokens, partitions)
-        self._zones = {m.node_id: m.zone for m in members if m.node_id in set(self.nodes)}
+        self._zones = {m.node_id: m.zone for m in members if m.node_id in owning}
         self._lost = {
             m.node_id: tuple(token for token in m.tokens if owners[token] != m.node_id)
             for m in members
@@ -111,10 +111,14 @@ class Ring:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Ring):
             return NotImplemented
-        return self._placement() == other._placement()
-
-    def __hash__(self) -> int:
-        return hash((self.partitions, tuple(self._tokens), tuple(self._owners)))
+        mine = self.partitions, self._tokens, self._owners, self._zones, self._lost
+        return mine == (
+            other.partitions,
+            other._tokens,
+            other._owners,
+            other._zones,
+            other._lost,
+        )
 
     def partition_of(self, encoded_key: bytes) -> int:
         """The partition of a key: the top bits of the first half of its 128-bit mmh3 (x64)."""
@@ -156,11 +160,9 @@ class Ring:
     def loads(self, n: int) -> dict[NodeId, int]:
         """How many partitions each node holds as a primary, by node id."""
         loads = dict.fromkeys(self.nodes, 0)
-        for token, span in Counter(self._token_at).items():
-            for node in self.preference_list(
-                self._tokens[token] if self._tokens else 0, n
-            ).primaries:
-                loads[node] += span
+        for partition in range(self.partitions):
+            for node in self.preference_list(partition, n).primaries:
+                loads[node] += 1
         return loads
 
     def _preference_list(self, token: int, n: int) -> PreferenceList:
@@ -172,9 +174,6 @@ class Ring:
             stand_ins=nodes[n:],
             slots=tuple(Slot(node) for node in nodes[:n]),
         )
-
-    def _placement(self) -> tuple[object, ...]:
-        return self.partitions, self._tokens, self._owners, self._zones, self._lost
 
 
 def check_partitions(partitions: int) -> None:
@@ -205,11 +204,11 @@ def zones_apart(walk: Sequence[_Node], zones: Mapping[_Node, str]) -> list[_Node
     First the nearest node of every zone, then the second nearest of every zone, and so on; within
     each of these rounds the order of the walk stays.
     """
-    rounds = dict.fromkeys(walk, 0)
-    met: Counter[str] = Counter()
+    met: dict[str, int] = {}
+    rounds: dict[_Node, int] = {}
     for node in walk:
-        rounds[node] = met[zones[node]]
-        met[zones[node]] += 1
+        zone = zones[node]
+        rounds[node] = met[zone] = met.get(zone, 0) + 1
     return sorted(walk, key=rounds.__getitem__)
 
 
@@ -222,11 +221,11 @@ def _nearest_tokens(tokens: Sequence[int], partitions: int) -> list[int]:
 
 
 def _slots_around(preference: PreferenceList, reachable: Container[NodeId]) -> tuple[Slot, ...]:
-    stand_ins = (node for node in preference.stand_ins if node in reachable)
+    stand_ins = filter(reachable.__contains__, preference.stand_ins)
     slots: list[Slot] = []
-    for primary in preference.primaries:
-        if primary in reachable:
-            slots.append(Slot(primary))
+    for slot in preference.slots:
+        if slot.node in reachable:
+            slots.append(slot)
         elif (stand_in := next(stand_ins, None)) is not None:
-            slots.append(Slot(stand_in, primary))
+            slots.append(Slot(stand_in, slot.node))
     return tuple(slots)

@@ -8,6 +8,7 @@ reached, whoever has the request coordinates it as a new actor: it holds no copy
 
 import asyncio
 import logging
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -47,6 +48,10 @@ from dynamo.rpc.peers import Peers
 from dynamo.storage.objects import ObjectStore
 
 log = logging.getLogger(__name__)
+
+OWN_COPY_REST_S = 1.0
+"""After a commit failed, dots are minted without the own copy for so long: a full disk would else
+cost the keys it coordinates a clock entry with every write (`core/actors.py`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +94,7 @@ class Coordinator:
         self._afresh = Afresh(dice_bytes)
         self._replica_timeout_s = replica_timeout_s
         self._siblings_max = siblings_max
+        self._own_copy_doubted_until_s = -math.inf
 
     # -- reads -----------------------------------------------------------------------------------
 
@@ -272,7 +278,8 @@ class Coordinator:
             counters=self._stats.counters,
         )
         state = None
-        if Slot(view.me, None) in slots:
+        own_copy_is_sound = self._clock_s() >= self._own_copy_doubted_until_s
+        if Slot(view.me, None) in slots and own_copy_is_sound:
             state = self._mint_from_own(request, context, write)
         if state is not None:
             write.start(state, stored_by=view.me)
@@ -306,6 +313,8 @@ class Coordinator:
             return new
 
         def stored(error: StorageError | None) -> None:
+            if error is not None:
+                self._own_copy_doubted_until_s = self._clock_s() + OWN_COPY_REST_S
             write.on_reply(self._view.me, DONE if error is None else to_failed(error))
 
         try:

@@ -133,7 +133,7 @@ class Node:
         properties = PropertyBook(cluster.bucket_types, cluster.bucket_defaults)
         self.view = ClusterView(me, cluster.partitions, properties)
         self._objects = ObjectStore(engine, self._partition_of, dice)
-        self._hints = HintStore(engine, dice)
+        self._hints = HintStore(engine)
         self.replica = Replica(self._objects, self._hints, self.stats.counters, wall_ms)
         self._peers = Peers(
             wire,

@@ -6,12 +6,10 @@ one look-up. A hint is a state like any other, so a second write for the same ta
 the first. Before the state stand 8 bytes: when the newest write in it was hinted, in ms.
 """
 
-import random
 from collections import Counter
 
-from dynamo.core.ids import ACTOR_BYTES, Actor, NodeId
+from dynamo.core.ids import NodeId
 from dynamo.storage.engine import Engine, OnCommit, Table
-from dynamo.storage.objects import Update
 from dynamo.storage.records import after_prefix, place_of
 from dynamo.storage.states import Page, States
 
@@ -22,24 +20,22 @@ _COUNTING_ROWS = 1000
 class HintStore:
     """States kept for other nodes. Keys are encoded keys."""
 
-    def __init__(self, engine: Engine, dice: random.Random) -> None:
+    def __init__(self, engine: Engine) -> None:
         """Serve the hints of an engine; counts those that are there.
 
         Args:
             engine: where they are.
-            dice: draws actors. Two processes must never get the same numbers from theirs.
 
         Raises:
             StorageError: the disk cannot be read.
         """
-        self._dice = dice
         self._counts = _counted(engine)
         self._states = States(
             engine,
             Table.HINTS,
             prefix_bytes=_prefix_bytes,
             head_bytes=_HINTED_AT_BYTES,
-            # Nothing to do: no write here continues another's actor, see `write`.
+            # Nothing to do: nothing is minted from a hint.
             on_loss=lambda: None,
             on_count=self._count,
         )
@@ -73,27 +69,6 @@ class HintStore:
         """
         head = hinted_at_ms.to_bytes(_HINTED_AT_BYTES, "big")
         self._states.merge(_place(target, key), key, incoming, head, on_done)
-
-    def write(
-        self, target: NodeId, key: bytes, update: Update, hinted_at_ms: int, on_done: OnCommit
-    ) -> bytes:
-        """Coordinate a write that no owner is there to coordinate, into the hint for one of them.
-
-        The dot is the first and only one of an actor drawn for it: a hint is delivered and
-        forgotten, and its dots with it, so no actor may come back to it.
-
-        Returns:
-            The encoded state to send to the other stand-ins. `on_done` is called once it is
-            durable here.
-
-        Raises:
-            Overloaded: too much waits for the disk; nothing was stored.
-            StorageError: the disk cannot be read.
-        """
-        actor = Actor(self._dice.randbytes(ACTOR_BYTES))
-        head = hinted_at_ms.to_bytes(_HINTED_AT_BYTES, "big")
-        place = _place(target, key)
-        return self._states.write(place, key, lambda state: update(state, actor, 0), head, on_done)
 
     def scan(self, target: NodeId, after: bytes, limit: int) -> Page:
         """Hints for one target, in the order of delivery.

@@ -8,7 +8,8 @@ import random
 from collections.abc import Callable
 
 from dynamo.core.actors import Minter
-from dynamo.core.codec import decode_siblings, decode_value
+from dynamo.core.codec import decode_siblings
+from dynamo.core.conflicts import is_live
 from dynamo.core.ids import ACTOR_BYTES, Actor, Bucket, decode_key, encode_bucket
 from dynamo.core.siblings import Siblings
 from dynamo.storage.engine import Engine, OnCommit, Table
@@ -141,7 +142,7 @@ class ObjectStore:
 
     def _next_place(self, prefix: bytes, key: bytes, state: bytes | None) -> bytes | None:
         """Behind which place a bucket listing goes on after this key."""
-        if state is None or not is_live(state):
+        if state is None or not is_live(decode_siblings(state)):
             return place_of(prefix, key)
         bucket_type, bucket, _ = decode_key(key)
         # No key is exactly this place: it would be one without its last part.
@@ -149,8 +150,3 @@ class ObjectStore:
 
     def _place(self, key: bytes) -> bytes:
         return place_of(self._partition_of(key).to_bytes(_PARTITION_BYTES, "big"), key)
-
-
-def is_live(state: bytes) -> bool:
-    """Whether any value of an encoded state is not a tombstone."""
-    return any(not decode_value(value).deleted for _, value in decode_siblings(state).dots())

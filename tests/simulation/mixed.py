@@ -8,7 +8,9 @@ import random
 import sys
 from dataclasses import dataclass
 
+from dynamo.core.ids import Key, NodeId
 from dynamo.core.quorum import ReadQuorum, WriteQuorum
+from dynamo.core.siblings import Siblings
 from dynamo.errors import DynamoError
 from tests.simulation.asking import get, key_of, seen_in
 from tests.simulation.checks import Outcome, Violation, check
@@ -142,35 +144,41 @@ async def _mixed(world: World, mix: Mix, troubles: Troubles) -> Result:
 async def _settle(world: World, mix: Mix) -> list[Violation]:
     """Read until all replicas agree; what still differs when they had time enough."""
     keys = [key_of(name) for name in mix.keys]
-    quorum = _all_primaries(world)
     give_up_s = world.loop.time() + SETTLE_S_MAX
     while world.loop.time() < give_up_s:
         await asyncio.sleep(1.0)
-        if not world.unwell() and not unsettled(world, keys, quorum.n):
+        if not world.unwell() and not unsettled(world, keys, _n(world)):
             return []
         for key in keys:
-            try:
-                await get(world, world.names[0], key, quorum)
-            except DynamoError as error:
-                world.trace.note(f"settling: {error!r}")
-    left = world.unwell() + unsettled(world, keys, quorum.n)
+            await _read(world, world.names[0], key)
+    left = world.unwell() + unsettled(world, keys, _n(world))
     return [Violation(rule="unsettled", key="*", text=text) for text in left]
 
 
 async def _final_values(world: World, mix: Mix) -> dict[str, frozenset[str]]:
     """What every node says in the end, which must be the same."""
     final: dict[str, frozenset[str]] = {}
-    quorum = _all_primaries(world)
     for name in mix.keys:
-        answers = [await get(world, node, key_of(name), quorum) for node in world.names]
+        answers = [await _read(world, node, key_of(name)) for node in world.names]
         assert all(answer == answers[0] for answer in answers), f"nodes differ about {name}"
+        assert answers[0] is not None, f"{name} cannot be read"
         final[name] = seen_in(answers[0]).values
     return final
 
 
-def _all_primaries(world: World) -> ReadQuorum:
-    n = min(3, len(world.names))
-    return ReadQuorum(n=n, r=n, pr=n, sloppy=False)
+async def _read(world: World, node: NodeId, key: Key) -> Siblings | None:
+    """What all primaries know together; None if one is too slow again and again."""
+    quorum = ReadQuorum(n=_n(world), r=_n(world), pr=_n(world), sloppy=False)
+    for _ in range(10):
+        try:
+            return await get(world, node, key, quorum)
+        except DynamoError as error:
+            world.trace.note(f"in the calm, {node} cannot read {key.key.decode()}: {error!r}")
+    return None
+
+
+def _n(world: World) -> int:
+    return min(3, len(world.names))
 
 
 if __name__ == "__main__":

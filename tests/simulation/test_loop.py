@@ -1,5 +1,6 @@
 import asyncio
 import contextlib
+import gc
 import logging
 import random
 import secrets
@@ -13,6 +14,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.simulation.loop import SimulationStuck, VirtualLoop, simulate
 from tests.simulation.process import Process, ProcessDied
@@ -234,6 +237,16 @@ def test_log_records_may_have_their_time(caplog: pytest.LogCaptureFixture) -> No
 
     simulate(main)
     assert [record.message for record in caplog.records] == ["noted"]
+
+
+@given(st.lists(st.floats(0, 100), max_size=5))
+def test_a_simulation_runs_inside_a_property(delays_s: list[float]) -> None:
+    async def main(loop: VirtualLoop) -> float:
+        await asyncio.gather(*map(asyncio.sleep, delays_s))
+        gc.collect()  # Hypothesis measures it, on the real clock
+        return loop.time()
+
+    assert simulate(main) == max(delays_s, default=0)
 
 
 # -- processes -----------------------------------------------------------------------------------

@@ -59,8 +59,9 @@ class History:
         """What a read of a key that begins now has to show, or something after it.
 
         Strict quorums of which any two share a node: what one acknowledged, the next one sees.
+        With `notfound_ok` off a read may end at the first replica that lacks the key, as Riak's do.
         """
-        if quorum.sloppy:
+        if quorum.sloppy or not quorum.notfound_ok:
             return set()
         return {
             value

@@ -1,16 +1,13 @@
 """What a node keeps for others."""
 
-import random
-
 import pytest
 
-from dynamo.core.codec import decode_siblings
 from dynamo.core.ids import NodeId
 from dynamo.errors import CodecError, CommitFailed
 from dynamo.storage.engine import Put, Table
 from dynamo.storage.hints import HintStore
 from dynamo.storage.memory_engine import Disk, Fault, MemoryEngine
-from tests.unit.storage.samples import A, B, Told, blind, key, state, texts, value
+from tests.unit.storage.samples import A, B, Told, key, state, texts, value
 
 N1, N2, N12 = NodeId("n1"), NodeId("n2"), NodeId("n12")
 K = key(b"k")
@@ -23,7 +20,7 @@ class Opened:
     def __init__(self, disk: Disk | None = None) -> None:
         self.disk = disk if disk is not None else Disk()
         self.engine = MemoryEngine(self.disk)
-        self.store = HintStore(self.engine, random.Random())
+        self.store = HintStore(self.engine)
 
     async def merge(self, target: NodeId, key: bytes, incoming: bytes) -> None:
         told = Told()
@@ -60,17 +57,6 @@ async def test_a_hint_that_does_not_decode_is_refused() -> None:
     with pytest.raises(CodecError):
         opened.store.merge(N1, K, b"garbage", 1_000, Told())
     assert opened.engine.queued_bytes == 0
-
-
-async def test_every_coordinated_write_has_an_actor_of_its_own() -> None:
-    opened = Opened()
-    told = Told()
-    opened.store.write(N1, K, blind(b"1"), 1_000, Told())
-    encoded = opened.store.write(N1, K, blind(b"2"), 1_000, told)
-    assert await told.error() is None
-    assert opened.store.get(N1, K) == encoded
-    assert texts(encoded) == [value(b"1"), value(b"2")]
-    assert [counter for counter, _ in decode_siblings(encoded).entries.values()] == [1, 1]
 
 
 async def test_hints_are_scanned_by_target_in_pages() -> None:
