@@ -72,14 +72,14 @@ async def _run(settings: Settings, *, stop_on_eof: bool) -> None:
     if stop_on_eof:
         await loop.connect_read_pipe(lambda: _UntilEof(stop), sys.stdin)
     try:
-        async with _serving(settings):
+        async with _serving(settings) as node:
             config = settings.node
             sys.stdout.write(
                 f"node {config.node_id} serves HTTP on http://{config.http_address},"
                 f" peers on {config.rpc_address}\n"
             )
             sys.stdout.flush()
-            await loop.create_future()
+            await node.until_unfit()
     except asyncio.CancelledError:
         log.info("stopped")
 
@@ -95,7 +95,7 @@ class _UntilEof(asyncio.Protocol):
 
 
 @asynccontextmanager
-async def _serving(settings: Settings) -> AsyncIterator[None]:
+async def _serving(settings: Settings) -> AsyncIterator[Node]:
     """A node that serves inside, and has put everything away afterwards."""
     cluster, config = settings.cluster, settings.node
     async with AsyncExitStack() as put_away:
@@ -119,7 +119,7 @@ async def _serving(settings: Settings) -> AsyncIterator[None]:
         # Before it has joined: a refusal that says so tells more than a closed port.
         await http.start()
         await _joined(node)
-        yield
+        yield node
 
 
 async def _node(settings: Settings, directory: DataDirectory) -> Node:

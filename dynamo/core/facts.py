@@ -77,6 +77,9 @@ class FactBook:
     def __iter__(self) -> Iterator[Fact]:
         return iter(self._facts.values())
 
+    def __len__(self) -> int:
+        return len(self._facts)
+
     def get(self, name: bytes) -> Fact | None:
         """The fact of that name."""
         return self._facts.get(name)

@@ -20,7 +20,7 @@ from dynamo.errors import CodecError
 _T = TypeVar("_T")
 
 TOKENS_MAX = 65536
-INCARNATION_MAX = 2**48
+INCARNATION_MAX = 2**47  # of what peers say: leaves room for rising
 
 
 class MemberState(enum.IntEnum):

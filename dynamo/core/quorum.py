@@ -278,7 +278,7 @@ class ReadTally:
     @property
     def only_not_found(self) -> bool:
         """A lost read in which nobody failed: the key is simply not there."""
-        return self.errors == 0 and self._not_found > 0
+        return self.errors == 0 and self._good == 0 and self._not_found > 0
 
     def shortfall(self, *, before_sending: bool = False) -> Shortfall:
         """The count to blame: PR where R is met or asks for no more than PR, else R (Riak's order).

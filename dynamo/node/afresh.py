@@ -2,9 +2,12 @@
 
 Such a node has no state to continue from, so it mints under an actor of its own making for each key
 and keeps, in memory, the state of what it minted: the next dot of that actor must come from a state
-that has seen all before it (`core/siblings.py`). The memory is bounded and may forget; who is
-forgotten gets a new actor, which is always safe and costs the key's clock one entry. Without it, a
-hot key would gain an entry with every write for as long as its primaries are away.
+that has seen all before it (`core/siblings.py`). Without this memory a hot key's clock would gain
+an entry with every write for as long as its primaries are away.
+
+It must forget as soon as somebody returns: what it minted may be superseded then where it cannot
+see it, and sent out again it would come back to life on nodes that know of neither. Who is
+forgotten gets a new actor, which is always safe.
 """
 
 from collections import OrderedDict
@@ -12,9 +15,12 @@ from collections.abc import Callable
 
 from dynamo.core.codec import decode_siblings, encode_siblings
 from dynamo.core.ids import ACTOR_BYTES, Actor
-from dynamo.core.siblings import EMPTY, Siblings
+from dynamo.core.siblings import Siblings
 
 BYTES_MAX = 16 * 2**20
+
+_ENTRY_BYTES = 200
+"""What an entry takes beside its key and its state."""
 
 
 class Afresh:
@@ -31,15 +37,25 @@ class Afresh:
 
         Returns the encoded state to send to whoever takes it.
         """
-        actor, before = self._minted.pop(key, (None, b""))
-        self._bytes -= len(before)
-        if actor is None:
-            actor = Actor(self._draw(ACTOR_BYTES))
-        state = decode_siblings(before) if before else EMPTY
-        encoded = encode_siblings(update(state, actor))
+        actor, before = self._minted.get(key) or (Actor(self._draw(ACTOR_BYTES)), b"")
+        encoded = encode_siblings(update(decode_siblings(before), actor))
+        self.forget(key)
         self._minted[key] = (actor, encoded)
-        self._bytes += len(encoded)
+        self._bytes += _size(key, encoded)
         while self._bytes > self._bytes_max:
-            _, (_, forgotten) = self._minted.popitem(last=False)
-            self._bytes -= len(forgotten)
+            self.forget(next(iter(self._minted)))
         return encoded
+
+    def forget(self, key: bytes) -> None:
+        """A primary coordinates this key again."""
+        if key in self._minted:
+            self._bytes -= _size(key, self._minted.pop(key)[1])
+
+    def forget_all(self) -> None:
+        """A node returned, whose keys these may be."""
+        self._minted.clear()
+        self._bytes = 0
+
+
+def _size(key: bytes, state: bytes) -> int:
+    return len(key) + len(state) + _ENTRY_BYTES

@@ -17,6 +17,9 @@ from dynamo.errors import CodecError
 
 log = logging.getLogger(__name__)
 
+FACTS_MAX = 8192
+"""Members, and buckets with properties of their own; a peer cannot fill the memory with them."""
+
 
 class ClusterView:
     """What one node knows and thinks of its cluster.
@@ -29,6 +32,7 @@ class ClusterView:
         ring: the placement that follows from the members.
         reachable: nodes that answer, this one included.
         on_change: called after a new fact was taken.
+        on_return: called after a node became reachable.
     """
 
     def __init__(self, me: NodeId, partitions: int, properties: PropertyBook) -> None:
@@ -39,6 +43,7 @@ class ClusterView:
         self.ring = Ring((), partitions)
         self.reachable: set[NodeId] = {me}
         self.on_change: list[Callable[[Fact], None]] = []
+        self.on_return: list[Callable[[], None]] = []
         self._addresses: dict[NodeId, Address] = {}
 
     def learn(self, fact: Fact) -> bool:
@@ -47,6 +52,8 @@ class ClusterView:
         Raises:
             CodecError: the fact does not decode to what its name says.
         """
+        if len(self.facts) >= FACTS_MAX and self.facts.get(fact.name) is None:
+            raise CodecError(f"{FACTS_MAX} facts are known, and that is the most")
         kind = fact.name[:1]
         if kind == MEMBER:
             record = decode_member(fact)
@@ -65,7 +72,10 @@ class ClusterView:
             if not self.facts.merge(fact):
                 return False
         for changed in self.on_change:
-            changed(fact)
+            try:
+                changed(fact)
+            except Exception:  # the fact is taken; who comes next must hear of it all the same
+                log.exception("a change was not acted upon", extra={"fact": repr(fact.name)})
         return True
 
     def _apply_member(self, record: MemberRecord) -> None:
@@ -93,6 +103,13 @@ class ClusterView:
                 "tokens": len(record.tokens),
             },
         )
+
+    def reached(self, node: NodeId) -> None:
+        """A member answers; those who wait for it to return are told."""
+        if node not in self.reachable:
+            self.reachable.add(node)
+            for returned in self.on_return:
+                returned()
 
     def say(self, record: MemberRecord) -> None:
         """Publish a record of this node's own making."""

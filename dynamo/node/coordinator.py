@@ -20,7 +20,7 @@ from dynamo.core.codec import (
     encode_value,
 )
 from dynamo.core.conflicts import is_live, written
-from dynamo.core.ids import Actor, Key, NodeId, encode_key
+from dynamo.core.ids import Actor, Key, NodeId, decode_key, encode_key
 from dynamo.core.quorum import N_MAX, Conflicts, ReadQuorum, WriteQuorum
 from dynamo.core.ring import Slot
 from dynamo.core.siblings import Context, Siblings
@@ -49,9 +49,14 @@ from dynamo.storage.objects import ObjectStore
 
 log = logging.getLogger(__name__)
 
-OWN_COPY_REST_S = 1.0
-"""After a commit failed, dots are minted without the own copy for so long: a full disk would else
-cost the keys it coordinates a clock entry with every write (`core/actors.py`)."""
+OWN_COPY_REST_S_MIN = 1.0
+OWN_COPY_REST_S_MAX = 300.0
+"""After a commit failed, dots are minted without the own copy for so long, twice as long after each
+further failure: a full disk would else cost the keys it coordinates a clock entry with every write
+(`core/actors.py`), and nothing takes those out again."""
+
+STATE_BYTES_MAX = 60 * 2**20
+"""All siblings of a key together; a state must fit into one frame between nodes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +100,7 @@ class Coordinator:
         self._replica_timeout_s = replica_timeout_s
         self._siblings_max = siblings_max
         self._own_copy_doubted_until_s = -math.inf
+        self._own_copy_rest_s = OWN_COPY_REST_S_MIN
 
     # -- reads -----------------------------------------------------------------------------------
 
@@ -214,10 +220,11 @@ class Coordinator:
         """Coordinate a write that a peer forwarded.
 
         Raises:
-            ProtocolError: the peer's request makes no sense.
+            CodecError: the peer's request makes no sense.
             DynamoError: as `put`.
         """
         quorum = _quorum_of(request)
+        decode_key(request.key)
         context = decode_context(request.context) if request.context else {}
         done = await self._coordinate(request, context, quorum, deadline_s)
         return PutDone(done.acks, encode_siblings(done.state) if done.state else b"")
@@ -280,6 +287,7 @@ class Coordinator:
         state = None
         own_copy_is_sound = self._clock_s() >= self._own_copy_doubted_until_s
         if Slot(view.me, None) in slots and own_copy_is_sound:
+            self._afresh.forget(key)
             state = self._mint_from_own(request, context, write)
         if state is not None:
             write.start(state, stored_by=view.me)
@@ -310,11 +318,16 @@ class Coordinator:
                     f"the key has {len(state)} siblings, the most is {self._siblings_max};"
                     " read it and write with its context"
                 )
+            size = sum(len(value) for _, value in new.dots())
+            if size > STATE_BYTES_MAX:
+                raise BadRequest(
+                    f"the key's siblings would have {size} bytes, the most is {STATE_BYTES_MAX};"
+                    " read it and write with its context"
+                )
             return new
 
         def stored(error: StorageError | None) -> None:
-            if error is not None:
-                self._own_copy_doubted_until_s = self._clock_s() + OWN_COPY_REST_S
+            self._judge_own_copy(sound=error is None)
             write.on_reply(self._view.me, DONE if error is None else to_failed(error))
 
         try:
@@ -322,6 +335,17 @@ class Coordinator:
         except StorageError as error:
             log.error("own copy cannot be read", extra={"reason": str(error)})
             return None
+
+    def _judge_own_copy(self, *, sound: bool) -> None:
+        if sound:
+            self._own_copy_rest_s = OWN_COPY_REST_S_MIN
+        else:
+            self._own_copy_doubted_until_s = self._clock_s() + self._own_copy_rest_s
+            self._own_copy_rest_s = min(2 * self._own_copy_rest_s, OWN_COPY_REST_S_MAX)
+
+    def on_return(self) -> None:
+        """A node can be reached again that could not be before."""
+        self._afresh.forget_all()
 
     def _mint_afresh(self, request: ForwardPut, context: Context) -> bytes:
         """The state of the write, and of those minted here before it; of no copy."""

@@ -7,13 +7,14 @@ instead of a few intervals.
 """
 
 import asyncio
+import contextlib
 import logging
 import random
 from collections.abc import Callable, Iterable
 
 from dynamo.core.facts import Fact, decode_fact, encode_fact
 from dynamo.core.ids import NodeId
-from dynamo.errors import DynamoError, ProtocolError
+from dynamo.errors import CodecError, DynamoError, ProtocolError
 from dynamo.node.cluster_view import ClusterView
 from dynamo.rpc.messages import (
     GossipDigest,
@@ -58,18 +59,15 @@ class Gossip:
         self.heard: set[NodeId] = set()
         view.on_change.append(lambda _fact: self._news.set())
 
-    async def run(self) -> None:
-        """Rounds until cancelled."""
-        while True:
-            had_news = self._news.is_set()
-            self._news.clear()
-            await self.round(FANOUT if had_news else 1)
-            try:
-                async with asyncio.timeout(self._interval_s * self._dice.uniform(0.8, 1.2)):
-                    await self._news.wait()
-                    await asyncio.sleep(NEWS_PAUSE_S)
-            except TimeoutError:
-                pass
+    async def step(self) -> None:
+        """One round, and the pause after it."""
+        had_news = self._news.is_set()
+        self._news.clear()
+        await self.round(FANOUT if had_news else 1)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._interval_s * self._dice.uniform(0.8, 1.2)):
+                await self._news.wait()
+                await asyncio.sleep(NEWS_PAUSE_S)
 
     async def round(self, fanout: int) -> None:
         """Exchange facts with `fanout` peers drawn from those that are connected."""
@@ -85,7 +83,7 @@ class Gossip:
 
         Raises:
             PeerError: `node` did not answer.
-            CodecError: it answered nonsense.
+            ProtocolError: it answered nonsense.
         """
         book = self._view.facts
         digest = await self._peers.call(node, GossipOffer(book.hash), self._timeout_s)
@@ -100,8 +98,7 @@ class Gossip:
             )
             if not isinstance(reply, GossipFacts):
                 raise _unexpected(node, reply)
-            for encoded in reply.facts:
-                self._view.learn(decode_fact(encoded))
+            self._learn(reply.facts, node)
         self.heard.add(node)
 
     @property
@@ -115,18 +112,21 @@ class Gossip:
             return GossipDigest([], [])
         return GossipDigest(*book.digest())
 
-    def on_exchange(self, exchange: GossipExchange) -> GossipFacts:
-        """Answer the second half: take what is offered, give what is wanted.
-
-        Raises:
-            CodecError: an offered fact makes no sense; those before it were taken.
-        """
-        for encoded in exchange.facts:
-            self._view.learn(decode_fact(encoded))
+    def on_exchange(self, exchange: GossipExchange, peer: NodeId) -> GossipFacts:
+        """Answer the second half: take what is offered, give what is wanted."""
+        self._learn(exchange.facts, peer)
         book = self._view.facts
         return GossipFacts(
             [encode_fact(fact) for name in exchange.wanted if (fact := book.get(name)) is not None]
         )
+
+    def _learn(self, facts: list[bytes], peer: NodeId) -> None:
+        """Take what makes sense; a fact that does not keeps none of the others out."""
+        for encoded in facts:
+            try:
+                self._view.learn(decode_fact(encoded))
+            except CodecError as error:
+                log.warning("a fact was refused", extra={"peer": peer, "reason": str(error)})
 
     async def push(self, fact: Fact, *, peers_max: int) -> None:
         """Tell a fact to some connected peers at once and wait for them; those that fail are left.

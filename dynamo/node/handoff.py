@@ -1,15 +1,17 @@
 """Hinted handoff: what was kept for a node that was away goes to it when it is back (Dynamo 4.6).
 
-Hints are looked for at an interval and not at the moment a node returns: a holder that was
-restarted after its target came back, or missed the return, delivers all the same. A hint is dropped
-only once its target has it durably, and only if it is still the state that was sent.
+Hints are looked for when a node returns, and at an interval as well: a holder that was restarted
+after its target came back, or missed the return, delivers all the same. A hint is
+dropped only once its target has it durably, and only if it is still the state that was sent.
 """
 
 import asyncio
+import contextlib
+import enum
 import logging
 
 from dynamo.core.ids import NodeId
-from dynamo.errors import DynamoError, StorageError
+from dynamo.errors import DynamoError, PeerError, StorageError
 from dynamo.node.cluster_view import ClusterView
 from dynamo.node.stats import Counters
 from dynamo.rpc.messages import Done, ReplicaPut
@@ -20,6 +22,12 @@ log = logging.getLogger(__name__)
 
 BATCH = 64
 """Hints on their way to one target at once."""
+
+
+class _Outcome(enum.Enum):
+    DELIVERED = enum.auto()
+    REFUSED = enum.auto()
+    UNREACHABLE = enum.auto()
 
 
 class Handoff:
@@ -41,22 +49,27 @@ class Handoff:
         self._counters = counters
         self._interval_s = interval_s
         self._call_timeout_s = call_timeout_s
+        self._returned = asyncio.Event()
+        view.on_return.append(self._returned.set)
 
-    async def run(self) -> None:
-        """Look for deliverable hints until cancelled."""
-        while True:
-            for target in sorted(self._hints.targets()):
-                if target in self._view.reachable:
-                    try:
-                        await self._deliver_all(target)
-                    except DynamoError as error:  # the disk, most likely; the hints stay
-                        log.warning(
-                            "handoff stopped", extra={"target": target, "reason": str(error)}
-                        )
-            await asyncio.sleep(self._interval_s)
+    async def step(self) -> None:
+        """Deliver what can be, then wait for the interval to pass or a node to return."""
+        self._returned.clear()
+        for target in sorted(self._hints.targets()):
+            if target in self._view.reachable:
+                try:
+                    await self._deliver_all(target)
+                except DynamoError as error:  # the disk, most likely; the hints stay
+                    log.warning("handoff stopped", extra={"target": target, "reason": str(error)})
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._interval_s):
+                await self._returned.wait()
 
     async def _deliver_all(self, target: NodeId) -> None:
-        """Deliver everything kept for `target`, in order, until it fails or nothing is left."""
+        """Deliver everything kept for `target`, in order, as long as it answers.
+
+        A hint that it refuses stays and is tried again; it keeps none behind it waiting.
+        """
         after = b""
         more = True
         delivered = 0
@@ -67,24 +80,27 @@ class Handoff:
             confirmed = await asyncio.gather(
                 *(self._deliver(target, key, state) for key, state in batch)
             )
-            delivered += sum(confirmed)
-            if not all(confirmed):
+            delivered += confirmed.count(_Outcome.DELIVERED)
+            if _Outcome.UNREACHABLE in confirmed:
                 break
             after = batch[-1][0]
         if delivered:
             log.info("hints delivered", extra={"target": target, "hints": delivered})
 
-    async def _deliver(self, target: NodeId, key: bytes, state: bytes) -> bool:
-        """Deliver one hint and drop it. Returns whether the target has it."""
+    async def _deliver(self, target: NodeId, key: bytes, state: bytes) -> "_Outcome":
+        """Deliver one hint, and drop it if the target has it."""
         try:
             reply = await self._peers.call(target, ReplicaPut(key, state, ""), self._call_timeout_s)
-        except DynamoError:
-            return False
+        except PeerError:
+            return _Outcome.UNREACHABLE
+        except DynamoError as error:
+            log.warning("a hint cannot be sent", extra={"target": target, "reason": str(error)})
+            return _Outcome.REFUSED
         if not isinstance(reply, Done):
-            return False
+            return _Outcome.REFUSED
         self._counters.hints_delivered += 1
         self._hints.drop(target, key, state, _dropped)
-        return True
+        return _Outcome.DELIVERED
 
 
 def _dropped(error: StorageError | None) -> None:

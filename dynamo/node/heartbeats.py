@@ -41,14 +41,11 @@ class Heartbeats:
         self._interval_s = interval_s
         self._opinions: dict[NodeId, Opinion] = {}
 
-    async def run(self) -> None:
-        """Ask, and look at who answered, until cancelled."""
-        look = 0
-        while True:
-            if look % LOOKS_PER_INTERVAL == 0:
-                for node in sorted(self._view.peers()):
-                    self._peers.send(node, Heartbeat(), self._interval_s * 4, self._answered)
-            look += 1
+    async def step(self) -> None:
+        """Ask all peers, and look several times at who has answered."""
+        for node in sorted(self._view.peers()):
+            self._peers.send(node, Heartbeat(), self._interval_s * 4, self._answered)
+        for _ in range(LOOKS_PER_INTERVAL):
             self.look()
             await asyncio.sleep(self._interval_s / LOOKS_PER_INTERVAL)
 
@@ -88,7 +85,7 @@ class Heartbeats:
         self._opinions[node] = opinion
         if opinion is Opinion.UP:
             if record is not None and node in self._view.peers():
-                self._view.reachable.add(node)
+                self._view.reached(node)
         else:
             self._view.reachable.discard(node)
             if node in self._peers.connected:

@@ -7,7 +7,8 @@ start at the same moment end up as level as nodes that came one by one. The wait
 joiner that has died keeps nobody out. Should two nodes choose the same token all the same, the ring
 gives it to the lower id, and the other chooses again.
 
-A seed that finds no other node founds the cluster; a node that is no seed never does.
+Where nobody holds a part of the ring yet, the seed with the lowest id takes the first: only one
+node can found a cluster, however the network is cut at that moment. All others wait for it.
 """
 
 import asyncio
@@ -28,7 +29,7 @@ from dynamo.rpc.peers import Peers
 log = logging.getLogger(__name__)
 
 FOUND_WAIT_S = 3.0
-"""How long a seed looks for the other seeds before it founds the cluster without them."""
+"""How long the founder waits for the other seeds before it begins without them."""
 
 TURN_WAIT_S = 2.0
 """How long a joiner waits for joiners before it in line that make no progress."""
@@ -100,17 +101,17 @@ class Joining:
             await asyncio.sleep(LOOK_S)
         await self._push_mine()
         await self._wait_for_companions()
+        await self._wait_for_connections()
 
     def _may_choose(self, started_s: float) -> bool:
         waited_s = self._clock_s() - started_s
         others = self._seeds - {self._view.me}
-        if not self._gossip.heard:
-            founder = self._view.me in self._seeds or not self._seeds
-            return founder and (not others or waited_s >= FOUND_WAIT_S)
-        all_are_new = not self._view.membership.holders()
-        if all_are_new and waited_s < FOUND_WAIT_S and not others <= self._gossip.heard:
-            return False  # whoever is still starting should be in the line before it moves
-        return self._is_my_turn(waited_s)
+        if not self._view.membership.holders():
+            if self._view.me != min(self._seeds, default=self._view.me):
+                return False
+            # Whoever is still starting should be in the line before it moves.
+            return others <= self._gossip.heard or waited_s >= FOUND_WAIT_S
+        return bool(self._gossip.heard) and self._is_my_turn(waited_s)
 
     def _is_my_turn(self, waited_s: float) -> bool:
         line = [record.node_id for record in self._view.membership.joining()]
@@ -131,6 +132,16 @@ class Joining:
         for _ in range(round(TURN_WAIT_S / LOOK_S)):
             joining = {record.node_id for record in self._view.membership.joining()}
             if not joining & set(self._peers.connected):
+                return
+            await asyncio.sleep(LOOK_S)
+
+    async def _wait_for_connections(self) -> None:
+        """A node that serves before it has dialled the others would stand in for all of them."""
+        for _ in range(round(TURN_WAIT_S / LOOK_S)):
+            if all(
+                node in self._view.reachable or self._peers.was_tried(node)
+                for node in self._view.peers()
+            ):
                 return
             await asyncio.sleep(LOOK_S)
 

@@ -31,6 +31,7 @@ from dynamo.errors import (
     CodecError,
     DynamoError,
     NotReady,
+    OutcomeUnknown,
     Overloaded,
     StartupError,
     StorageError,
@@ -63,7 +64,7 @@ from dynamo.rpc.messages import (
 from dynamo.rpc.peers import Peers
 from dynamo.rpc.server import Server
 from dynamo.rpc.wire import Wire
-from dynamo.storage.engine import KEY_BYTES_MAX, Engine, Put, Table
+from dynamo.storage.engine import KEY_BYTES_MAX, Engine, OnCommit, Put, Table
 from dynamo.storage.hints import HintStore
 from dynamo.storage.objects import ObjectStore
 
@@ -71,6 +72,8 @@ log = logging.getLogger(__name__)
 
 TASKS_MAX = 10_000
 """Bounds what peers can make this node do at once; forwarded writes are the many."""
+
+UNFIT_LOOK_S = 0.5
 
 PAUSE_S = 1.0
 """A silence this long is nobody's fault: a busy machine, a pause of the interpreter."""
@@ -210,14 +213,18 @@ class Node:
             StorageError: the disk cannot be read.
         """
         for fact in self._remembered():
-            self.view.learn(fact)
+            try:
+                self.view.learn(fact)
+            except CodecError as error:  # gossip brings it anew, if it is of use
+                log.error("a remembered fact makes no sense", extra={"reason": str(error)})
         self.view.on_change.append(self._on_fact)
+        self.view.on_return.append(self.coordinator.on_return)
         await self._server.start(self.config.rpc_address)
         self._joining.announce()
         self._peers.keep(self._wanted_peers())
-        self._tasks.spawn(self._heartbeats.run(), "heartbeats")
-        self._tasks.spawn(self._gossip.run(), "gossip")
-        self._tasks.spawn(self._handoff.run(), "handoff")
+        self._tasks.repeat(self._heartbeats.step, "heartbeats")
+        self._tasks.repeat(self._gossip.step, "gossip")
+        self._tasks.repeat(self._handoff.step, "handoff")
         self._tasks.spawn(self._join(), "join")
 
     async def _join(self) -> None:
@@ -245,8 +252,28 @@ class Node:
 
     @property
     def serving(self) -> bool:
-        """Whether this node takes requests: it has joined, and was not removed."""
-        return self._serves and not self._joining.removed
+        """Whether this node takes requests: it has joined, and is still fit to."""
+        return self._serves and self._unfit() is None
+
+    def _unfit(self) -> str | None:
+        if self._joining.removed:
+            return "it was removed from the cluster"
+        if self._engine.failure is not None:
+            return str(self._engine.failure)
+        return None
+
+    async def until_unfit(self) -> None:
+        """Wait until this node can serve no more: removed by an operator, or its disk failed.
+
+        It should be stopped then: as long as it runs, others count on it.
+
+        Raises:
+            StartupError: always, with the reason.
+        """
+        while True:
+            if (reason := self._unfit()) is not None:
+                raise StartupError(f"{self.view.me} stops: {reason}")
+            await asyncio.sleep(UNFIT_LOOK_S)
 
     async def stop(self) -> None:
         """End all jobs and connections, then let the disk finish what it was given."""
@@ -267,7 +294,7 @@ class Node:
         elif isinstance(request, GossipOffer):
             respond(self._gossip.on_offer(request))
         elif isinstance(request, GossipExchange):
-            respond(self._gossip.on_exchange(request))
+            respond(self._gossip.on_exchange(request, peer))
         elif isinstance(request, ForwardPut):
             if not self.serving:
                 raise NotReady(f"{self.view.me} has not joined yet")
@@ -286,6 +313,9 @@ class Node:
             respond(await self.coordinator.forwarded(request, deadline_s))
         except DynamoError as error:
             respond(to_failed(error))
+        except Exception:
+            respond(to_failed(OutcomeUnknown(f"{self.view.me} failed at the write")))
+            raise
 
     def _send(self, node: NodeId, request: Request, timeout_s: float, on_reply: OnReply) -> None:
         """Ask a peer, or this node itself, whose answer to a read may come before this returns."""
@@ -346,10 +376,15 @@ class Node:
     def _on_fact(self, fact: Fact) -> None:
         self._peers.keep(self._wanted_peers())
         try:
-            put = Put(Table.META, FACT_KEY + fact.name, encode_fact(fact))
-            self._engine.commit([put], _remembering)
+            self._write_down(fact.name, _remembering)
         except Overloaded:
             log.warning("a fact was not written down; gossip will bring it again")
+
+    def _write_down(self, name: bytes, on_commit: OnCommit) -> None:
+        """Remember the newest fact of that name, which may be newer than the one that came."""
+        fact = self.view.facts.get(name)
+        assert fact is not None, "it was learnt"
+        self._engine.commit([Put(Table.META, FACT_KEY + name, encode_fact(fact))], on_commit)
 
     # -- bucket properties -----------------------------------------------------------------------
 
@@ -363,6 +398,7 @@ class Node:
 
         Raises:
             BadRequest: the changes are refused.
+            StorageError: they could not be written down here; gossip may spread them all the same.
         """
         await self._publish(self.properties.changed(bucket, changes, self.view.me))
 
@@ -376,6 +412,18 @@ class Node:
         if len(FACT_KEY) + len(fact.name) > KEY_BYTES_MAX:
             raise BadRequest("the bucket's name is too long to have properties of its own")
         self.view.learn(fact)
+        durable: asyncio.Future[None] = self._loop.create_future()
+
+        def ended(error: StorageError | None) -> None:
+            if durable.done():
+                return  # nobody waits any more
+            if error is None:
+                durable.set_result(None)
+            else:
+                durable.set_exception(error)
+
+        self._write_down(fact.name, ended)
+        await durable
         await self._gossip.push(fact, peers_max=PUSH_PEERS_MAX)
 
     # -- what an operator asks -------------------------------------------------------------------

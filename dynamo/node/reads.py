@@ -40,6 +40,7 @@ class Read:
         "_decoded",
         "_fetching",
         "_hedge",
+        "_hedged",
         "_key",
         "_object_from",
         "_repaired",
@@ -88,6 +89,7 @@ class Read:
         self._decoded: dict[bytes, Clock] = {}
         self._fetching: set[NodeId] = set()
         self._hedge: asyncio.TimerHandle | None = None
+        self._hedged = False
         self._uniform = True
         self._tally = tally = ReadTally(quorum)
         self._object_from: NodeId | None = slots[0].node if slots else None
@@ -158,7 +160,7 @@ class Read:
         if not self.done.done():
             verdict = self._tally.verdict
             if verdict is Verdict.MET:
-                known = self._known(hedged=False)
+                known = self._known()
                 if known is not None:
                     self.done.set_result(known)
             elif verdict is Verdict.LOST:
@@ -173,7 +175,7 @@ class Read:
         what, needed, got = self._tally.shortfall()
         self.done.set_exception(QuorumError(what, needed=needed, got=got, definite=True))
 
-    def _known(self, *, hedged: bool) -> Siblings | None:
+    def _known(self) -> Siblings | None:
         """What all that answered know together; None while some of it is still being fetched."""
         if self._uniform:
             if next(iter(self._clocks.values())) == MISSING:
@@ -181,7 +183,7 @@ class Read:
             if self._states:
                 return next(iter(self._states.values()))
         object_from = self._object_from
-        if object_from is not None and object_from not in self._clocks and not hedged:
+        if object_from is not None and object_from not in self._clocks and not self._hedged:
             self._wait_for_object()
             return None
         return self._merged()
@@ -193,10 +195,8 @@ class Read:
             self._hedge = loop.call_later(HEDGE_S, self._stop_waiting_for_object)
 
     def _stop_waiting_for_object(self) -> None:
-        if not self.done.done() and self._tally.verdict is Verdict.MET:
-            known = self._known(hedged=True)
-            if known is not None:
-                self.done.set_result(known)
+        self._hedged = True
+        self._advance()
 
     def _merged(self) -> Siblings | None:
         """Merge the states at hand and what the clocks add; fetch states that hold more."""

@@ -6,11 +6,14 @@ handoff went wrong, so here a failure is logged and counted and the others go on
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 
 from dynamo.errors import DynamoError, Overloaded
 
 log = logging.getLogger(__name__)
+
+REST_S = 1.0
+"""What a job gets to calm down after a round that failed."""
 
 
 class Tasks:
@@ -41,6 +44,19 @@ class Tasks:
         task = asyncio.get_running_loop().create_task(self._run(coroutine, name), name=name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    def repeat(self, step: Callable[[], Awaitable[None]], name: str) -> None:
+        """Run `step` again and again; one that fails does not keep the next from running."""
+        self.spawn(self._repeat(step, name), name)
+
+    async def _repeat(self, step: Callable[[], Awaitable[None]], name: str) -> None:
+        while True:
+            try:
+                await step()
+            except Exception:
+                self.failures += 1
+                log.exception("a job's round failed", extra={"task": name})
+                await asyncio.sleep(REST_S)
 
     async def _run(self, coroutine: Coroutine[object, object, None], name: str) -> None:
         try:

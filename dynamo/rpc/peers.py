@@ -53,7 +53,7 @@ class Peers(CallerOwner):
         Args:
             wire: the door to the network.
             identity: who this node is.
-            resolve: where a peer listens, asked anew for every dial; None if that is not known.
+            resolve: where a peer listens, asked once for every dial; None if that is not known.
             dice: spreads the pauses between dials.
             on_outcome: told True when a peer answered (once for what arrived together), False when
                 it did not in time, when a connection ended under calls, or when a dial failed.
@@ -69,6 +69,7 @@ class Peers(CallerOwner):
         self._dice = dice
         self._on_connected = on_connected
         self._on_lost = on_lost
+        self._dialled: dict[NodeId, Address] = {}
         self._callers: dict[NodeId, Caller] = {}
         self._links: dict[NodeId, _Link] = {}
         # All tasks of links, those that were dropped and are about to end as well; a dict for its
@@ -116,9 +117,15 @@ class Peers(CallerOwner):
         wanted = set(nodes) - {self.identity.node_id}
         for node in [node for node in self._links if node not in wanted]:
             self._links.pop(node).task.cancel()
+            self._dialled.pop(node, None)
             self.reset(node)
         for node in sorted(wanted):
             self._link(node)
+
+    def was_tried(self, node: NodeId) -> bool:
+        """Whether a dial to a peer has ended, well or not, since it is wanted."""
+        link = self._links.get(node)
+        return link is not None and link.tried
 
     def reset(self, node: NodeId) -> None:
         """Give up the connection to a peer, calls included, and dial anew."""
@@ -172,6 +179,7 @@ class Peers(CallerOwner):
         address = self._resolve(node)
         if address is None:
             raise PeerUnreachable(f"no address is known for {node}")
+        self._dialled[node] = address
         caller = Caller(asyncio.get_running_loop(), self, node)
         timeout_s = self.limits.dial_timeout_s
         try:
@@ -223,7 +231,7 @@ class Peers(CallerOwner):
             self.complaints.log(
                 "handshake refused",
                 peer=node,
-                address=str(self._resolve(node)),
+                address=str(self._dialled[node]),
                 reason=str(error),
                 now_s=asyncio.get_running_loop().time(),
             )
@@ -240,6 +248,7 @@ class _Link:
     Attributes:
         attempt: done when the dial that is under way has succeeded or failed; None between dials.
         failure: why there was no connection when last tried.
+        tried: a dial has ended.
     """
 
     def __init__(self, peers: Peers, node: NodeId) -> None:
@@ -247,6 +256,7 @@ class _Link:
         self._node = node
         self._loop = asyncio.get_running_loop()
         self.failure: PeerError = PeerUnreachable(f"{node} is being dialled")
+        self.tried = False
         self.attempt: asyncio.Future[None] | None = self._loop.create_future()
         self.task = self._loop.create_task(self._keep_up(), name=f"link to {node}")
         # A task that is cancelled before its first step runs none of its code.
@@ -282,6 +292,7 @@ class _Link:
         return self._loop.time() - since_s
 
     def _attempt_over(self) -> None:
+        self.tried = True
         if self.attempt is not None:
             self.attempt.set_result(None)
             self.attempt = None

@@ -86,6 +86,11 @@ class Engine(Protocol):
         """Bytes of batches that are not durable yet."""
         ...
 
+    @property
+    def failure(self) -> StorageError | None:
+        """Why nothing can be stored any more until the node is started anew; None while it can."""
+        ...
+
     async def close(self) -> None:
         """Finish what was taken, then release the directory. No calls afterwards."""
         ...

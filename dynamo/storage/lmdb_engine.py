@@ -97,6 +97,10 @@ class LmdbEngine:
         self._writer = threading.Thread(target=self._write_groups, name="commit", daemon=True)
         self._writer.start()
 
+    @property
+    def failure(self) -> StorageError | None:
+        return self._poison
+
     def get(self, table: Table, key: bytes) -> bytes | None:
         try:
             reading = self._env.begin(self._tables[table])

@@ -97,9 +97,13 @@ class MemoryEngine:
         self._queue = CommitQueue(queued_bytes_max)
         self._next_step: asyncio.Handle | None = None  # None: no group is under way
         self._faults: deque[Fault | None] = deque()  # one per batch to come
-        self._is_poisoned = False
+        self._failure: CommitFailed | None = None
         self._is_closing = False
         self._idle: asyncio.Future[None] | None = None
+
+    @property
+    def failure(self) -> StorageError | None:
+        return self._failure
 
     def get(self, table: Table, key: bytes) -> bytes | None:
         return self._disk.get(table, key)
@@ -157,9 +161,9 @@ class MemoryEngine:
     def _store(self, group: Sequence[Commit]) -> list[StorageError | None]:
         faults = [self._faults.popleft() if self._faults else None for _ in group]
         if Fault.FLUSH in faults:
-            self._is_poisoned = True
-        if self._is_poisoned:
-            return [CommitFailed("the disk failed to flush")] * len(group)
+            self._failure = CommitFailed("the disk failed to flush")
+        if self._failure is not None:
+            return [self._failure] * len(group)
         errors: list[StorageError | None] = []
         for commit, fault in zip(group, faults, strict=True):
             if fault is Fault.FULL:

@@ -1,6 +1,11 @@
 """One seed of the mixed workload: a cluster, clients, troubles; then calm, and the checks.
 
-python -m tests.simulation.mixed SEED      prints the digest of its trace, and nothing else
+As a program it prints what tells whether two runs were the same, and where they parted:
+
+    python -m tests.simulation.mixed SEED            the digest of the trace
+    python -m tests.simulation.mixed SEED --trace    the trace, with every piece of bytes
+
+Written down here is what a world may be like; `world`, `workload` and `nemesis` do the rest.
 """
 
 import asyncio
@@ -174,6 +179,7 @@ async def _read(world: World, node: NodeId, key: Key) -> Siblings | None:
             return await get(world, node, key, quorum)
         except DynamoError as error:
             world.trace.note(f"in the calm, {node} cannot read {key.key.decode()}: {error!r}")
+            await asyncio.sleep(1)
     return None
 
 
@@ -182,4 +188,5 @@ def _n(world: World) -> int:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(run(int(sys.argv[1])).digest + "\n")
+    result = run(int(sys.argv[1]), keep_all="--trace" in sys.argv)
+    sys.stdout.write((result.trace if "--trace" in sys.argv else result.digest) + "\n")

@@ -5,11 +5,15 @@ from collections import Counter
 import pytest
 
 from dynamo.core.ids import NodeId
+from dynamo.core.quorum import ReadQuorum, WriteQuorum
+from dynamo.node.coordinator import Written
+from tests.simulation.asking import get, key_of, put, seen_in
+from tests.simulation.copies import hints
 from tests.simulation.links import Cut
 from tests.simulation.nemesis import Nemesis, Troubles
 from tests.simulation.process import ProcessDied
 from tests.simulation.scenario import in_world
-from tests.simulation.world import Options, World
+from tests.simulation.world import Options, World, until
 
 pytestmark = pytest.mark.simulation
 
@@ -96,3 +100,31 @@ def test_a_node_that_comes_later_is_taken_in() -> None:
         assert any("n5" in primaries for primaries in ring)
 
     in_world(1, FIVE, scenario)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_node_that_was_away_while_others_came_loses_no_write_when_it_returns(seed: int) -> None:
+    async def scenario(world: World) -> None:
+        *first, late = world.names[:3]
+        await asyncio.gather(*(world.start(name) for name in [*first, late]))
+        await world.all_well()
+        world.crash(late)
+        others = [name for name in world.names if name != late]
+        await asyncio.gather(*(world.start(name) for name in others[2:]))
+        await world.all_well()
+        await world.start(late)
+        await until(lambda: world.machines[late].serving, within_s=10, every_s=0.0005)
+        keys = [key_of(f"k{number}") for number in range(50)]
+        # At once, on what it takes for the ring.
+        written = await asyncio.gather(
+            *(put(world, late, key, "x", WriteQuorum(n=3, w=1)) for key in keys),
+            return_exceptions=True,
+        )
+        await world.calm()
+        await until(lambda: not any(hints(world, key) for key in keys), within_s=10)
+        for key, outcome in zip(keys, written, strict=True):
+            if isinstance(outcome, Written):
+                state = await get(world, "n1", key, ReadQuorum(n=3, r=3))
+                assert seen_in(state).values == {"x"}
+
+    in_world(seed, Options(nodes=7), scenario)

@@ -270,3 +270,21 @@ def test_a_clean_stop_and_start_keeps_everything() -> None:
         assert await values(world, "n2", key, ReadQuorum(n=3, r=3)) == {"x"}
 
     in_world(1, FIVE, scenario)
+
+
+def test_a_node_that_lost_its_disk_overwrites_nothing_that_others_hold() -> None:
+    async def scenario(world: World) -> None:
+        await world.start_all()
+        key = key_of("k")
+        coordinator, *_ = primaries_and_others(world, key)[0]
+        for text in ("a", "b", "c"):
+            await put(world, coordinator, key, text, STRICT)
+        world.crash(coordinator)
+        world.wipe(coordinator)
+        await world.start_all()
+        # From nothing, blindly: beside what it wrote before, of which it knows no more.
+        await put(world, coordinator, key, "d", WriteQuorum(n=3, w=3))
+        every = ReadQuorum(n=3, r=3)
+        assert await values(world, coordinator, key, every) == {"a", "b", "c", "d"}
+
+    in_world(1, FIVE, scenario)

@@ -68,6 +68,20 @@ def test_a_node_that_was_away_before_is_suspected_no_later(silent: bool) -> None
     in_world(1, FIVE, scenario)
 
 
+def test_a_node_that_paused_a_little_before_is_suspected_no_later() -> None:
+    async def scenario(world: World) -> None:
+        await world.start_all()
+        await asyncio.sleep(3)
+        world.freeze("n3")
+        await asyncio.sleep(1.6)  # too short for a suspicion, far too long for a heartbeat
+        world.thaw("n3")
+        await asyncio.sleep(3)
+        world.crash("n3", silent=True)
+        await until(everybody_thinks(world, "n3", "suspect"), within_s=NOTICED_S)
+
+    in_world(1, FIVE, scenario)
+
+
 def test_a_node_that_stood_still_itself_suspects_others_no_later() -> None:
     async def scenario(world: World) -> None:
         await world.start_all()

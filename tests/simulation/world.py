@@ -289,8 +289,8 @@ class World:
         return {node.view.facts.hash for node in self.running()}
 
 
-async def until(condition: Callable[[], bool], *, within_s: float, every_s: float = 0.01) -> float:
-    """Wait until something holds; returns how long that took.
+async def until(condition: Callable[[], bool], *, within_s: float, every_s: float = 0.01) -> None:
+    """Wait until something holds.
 
     Raises:
         TimeoutError: it does not hold in time.
@@ -301,4 +301,3 @@ async def until(condition: Callable[[], bool], *, within_s: float, every_s: floa
         if loop.time() - begun_s > within_s:
             raise TimeoutError(f"not within {within_s} s")
         await asyncio.sleep(every_s)
-    return loop.time() - begun_s

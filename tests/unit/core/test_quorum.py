@@ -268,3 +268,12 @@ def test_read_of_primaries_only_is_met_by_good_answers_and_settles(
             assert _verdict(tally) is Verdict.LOST, "lost is final"
         final = tally.verdict
     assert final is not Verdict.PENDING
+
+
+def test_lost_read_that_found_something_is_not_only_not_found() -> None:
+    tally = _read_tally(3, notfound_ok=False)
+    tally.found(primary=True)
+    tally.missing(primary=True)
+    tally.missing(primary=True)
+    assert _verdict(tally) is Verdict.LOST
+    assert not tally.only_not_found

@@ -15,6 +15,12 @@ class _Minting:
         numbers = itertools.count(1)
         self._afresh = Afresh(lambda size: next(numbers).to_bytes(size, "big"), bytes_max=bytes_max)
 
+    def forget_all(self) -> None:
+        self._afresh.forget_all()
+
+    def forget(self, key: bytes) -> None:
+        self._afresh.forget(key)
+
     def write(self, key: bytes, value: bytes, context: Context) -> Siblings:
         def update(state: Siblings, actor: Actor) -> Siblings:
             return state.write(actor, value, context, 0)
@@ -46,7 +52,7 @@ def test_keys_have_actors_of_their_own() -> None:
 
 
 def test_forgotten_key_gets_a_new_actor_and_covers_nothing_of_before() -> None:
-    minting = _Minting(bytes_max=100)
+    minting = _Minting(bytes_max=400)
     before = minting.write(b"k", b"x" * 60, {})
     minting.write(b"l", b"y" * 60, {})
     after = minting.write(b"k", b"z", {})
@@ -57,3 +63,12 @@ def test_forgotten_key_gets_a_new_actor_and_covers_nothing_of_before() -> None:
 def test_drawn_actors_have_the_size_of_actors() -> None:
     (actor,) = _Minting().write(b"k", b"v", {}).context()
     assert len(actor) == ACTOR_BYTES
+
+
+def test_nothing_minted_before_a_node_returned_is_sent_again() -> None:
+    minting = _Minting()
+    minting.write(b"k", b"one", {})
+    minting.forget_all()
+    assert [value for _, value in minting.write(b"k", b"two", {}).dots()] == [b"two"]
+    minting.forget(b"k")
+    assert [value for _, value in minting.write(b"k", b"three", {}).dots()] == [b"three"]

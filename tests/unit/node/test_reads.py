@@ -198,6 +198,18 @@ async def test_object_that_does_not_come_is_fetched_from_another_replica() -> No
     assert await read.done == NEW
 
 
+async def test_object_that_does_not_come_does_not_hold_up_a_conflict_either() -> None:
+    replicas = Replicas()
+    read = _read(replicas, me=N5)
+    read.start()
+    replicas.answer(N2, _version(NEW))
+    replicas.answer(N3, _version(SIBLING))
+    await asyncio.wait_for(replicas.until([N1, N2, N3]), timeout=5)
+    replicas.answer(N2, _whole(NEW))
+    replicas.answer(N3, _whole(SIBLING))
+    assert len(await read.done) == 2
+
+
 async def test_failed_object_replica_does_not_make_the_read_wait() -> None:
     replicas = Replicas()
     read = _read(replicas, me=N5)
