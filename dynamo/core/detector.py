@@ -18,6 +18,10 @@ from dynamo.core.ids import NodeId
 
 INTERVALS_MAX = 100  # enough to forget a bad minute within a minute
 
+INTERVAL_SHARE_MAX = 1.5
+"""No interval counts for more than this many expected ones: a single long pause, which is forgiven
+anyway, would else let the next death go unnoticed for seconds."""
+
 DEVIATION_S_MIN = 0.1  # timers of a quiet machine are more exact than any network stays
 
 
@@ -98,7 +102,8 @@ class Detector:
         """A heartbeat was answered."""
         heard = self._of(node)
         if heard.last_heartbeat_s is not None and heard.suspected_since_s is None:
-            heard.add(now_s - heard.last_heartbeat_s)
+            interval_s = now_s - heard.last_heartbeat_s
+            heard.add(min(interval_s, INTERVAL_SHARE_MAX * self.expected_s))
         heard.last_heartbeat_s = now_s
         heard.last_s = now_s
         heard.suspected_since_s = None

@@ -122,10 +122,13 @@ class Joining:
     async def _ask_seeds(self) -> None:
         for node in sorted(self._seeds - {self._view.me} - self._gossip.heard):
             if node in self._peers.connected:
-                try:
-                    await self._gossip.exchange(node)
-                except DynamoError as error:
-                    log.debug("seed did not answer", extra={"peer": node, "reason": str(error)})
+                await self._ask(node)
+
+    async def _ask(self, node: NodeId) -> None:
+        try:
+            await self._gossip.exchange(node)
+        except DynamoError as error:
+            log.debug("no news to be had", extra={"peer": node, "reason": str(error)})
 
     async def _wait_for_companions(self) -> None:
         """Nodes that joined in the same moment should all have their part before any serves."""
@@ -136,12 +139,18 @@ class Joining:
             await asyncio.sleep(LOOK_S)
 
     async def _wait_for_connections(self) -> None:
-        """A node that serves before it has dialled the others would stand in for all of them."""
+        """Dial all others once, and hear the news from one that answers, before serving.
+
+        A node that serves earlier would stand in for all it has not dialled yet, and one that was
+        away would go by the ring of that time.
+        """
         for _ in range(round(TURN_WAIT_S / LOOK_S)):
-            if all(
-                node in self._view.reachable or self._peers.was_tried(node)
-                for node in self._view.peers()
-            ):
+            peers = self._view.peers()
+            connected = peers & set(self._peers.connected)
+            if connected and not self._gossip.heard:
+                await self._ask(min(connected))
+            tried = all(node in connected or self._peers.was_tried(node) for node in peers)
+            if tried and (self._gossip.heard or not connected):
                 return
             await asyncio.sleep(LOOK_S)
 

@@ -37,10 +37,14 @@ def test_silent_node_is_suspected_within_three_seconds() -> None:
     assert detector.opinion(PEER, 12.9) is Opinion.SUSPECT
 
 
-def test_slow_heartbeats_make_the_detector_patient() -> None:
-    detector = _detector()
-    _beating(detector, until_s=100.0, interval_s=2.0)
-    assert detector.opinion(PEER, 102.9) is Opinion.UP
+def test_slow_heartbeats_make_the_detector_patient_within_bounds() -> None:
+    regular, slow = _detector(), _detector()
+    _beating(regular, until_s=60.0)
+    _beating(slow, until_s=60.0, interval_s=0.75)
+    assert regular.phi(PEER, 62.0) > slow.phi(PEER, 62.0)
+    very_slow = _detector()
+    _beating(very_slow, until_s=60.0, interval_s=1.5)
+    assert very_slow.opinion(PEER, 63.0) is Opinion.SUSPECT
 
 
 def test_lost_connection_is_suspected_at_once_and_forgotten_at_the_next_sign_of_life() -> None:
