@@ -124,6 +124,13 @@ class Detector:
         if heard.suspected_since_s is None:
             heard.suspected_since_s = now_s
 
+    def stood_still(self, pause_s: float) -> None:
+        """This node itself did nothing for so long: what it did not hear then says nothing."""
+        for heard in self._heard.values():
+            if heard.last_s is not None:
+                heard.last_s += pause_s
+            heard.last_heartbeat_s = None
+
     def forget(self, node: NodeId) -> None:
         """The node left the cluster."""
         self._heard.pop(node, None)

@@ -197,6 +197,7 @@ class ReadTally:
         "_good",
         "_good_primary",
         "_not_found",
+        "_not_found_primary",
         "_quorum",
         "_waiting",
         "_waiting_primary",
@@ -211,6 +212,7 @@ class ReadTally:
         self._good_primary = 0
         self._empty_stand_ins = 0
         self._not_found = 0
+        self._not_found_primary = 0
         self.errors = 0
 
     def asked(self, *, primary: bool) -> None:
@@ -231,6 +233,7 @@ class ReadTally:
         self._answered(primary=primary)
         if not self._quorum.notfound_ok:
             self._not_found += 1
+            self._not_found_primary += primary
         elif primary:
             self._good += 1
             self._good_primary += 1
@@ -263,10 +266,15 @@ class ReadTally:
             good += self._empty_stand_ins
         if good >= quorum.needed and self._good_primary >= quorum.pr:
             return Verdict.MET
-        best = self._good + self._empty_stand_ins + self._waiting
-        if best < quorum.needed or self._good_primary + self._waiting_primary < quorum.pr:
-            return Verdict.LOST
         if quorum.basic_quorum and self._not_found + self.errors > quorum.n // 2:
+            return Verdict.LOST
+        best = self._good + self._empty_stand_ins + self._waiting
+        best_primary = self._good_primary + self._waiting_primary
+        if self.only_not_found and self._waiting and not quorum.basic_quorum:
+            # Whether the key is nowhere or only too rare is known when the last has answered.
+            best += self._not_found
+            best_primary += self._not_found_primary
+        if best < quorum.needed or best_primary < quorum.pr:
             return Verdict.LOST
         return Verdict.PENDING
 

@@ -25,7 +25,7 @@ _LEVEL = 1.05
 """A load up to this much above its share is level, and so is one that is only rounded up."""
 
 _HEIR_COST = 0.1
-_HEIR_COST_FADES = 0.3
+_HEIR_COST_FADES = 0.7
 _OVERLOAD_COST_GROWS = 2.0
 """From round to round a level load now gains on a level load after a loss.
 

@@ -258,8 +258,10 @@ def _failed(method: str, reply: Reply, error: DynamoError | None) -> Reply:
     if reply.status == 503:
         head += _RETRY
     if method in _WRITING:
-        acks = error.got if isinstance(error, QuorumError | DeadlineExceeded) else 0
         definite = reply.status == 503 if error is None else error.definite
+        acks = 0  # of a write that was never sent, `got` counts those that could have been asked
+        if isinstance(error, QuorumError | DeadlineExceeded) and not error.definite:
+            acks = error.got
         head += f"X-Dynamo-Acks: {acks}\r\nX-Dynamo-Definite: {str(definite).lower()}\r\n"
     return reply._replace(head=head)
 

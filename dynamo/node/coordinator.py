@@ -39,10 +39,10 @@ from dynamo.errors import (
 from dynamo.node.afresh import Afresh
 from dynamo.node.cluster_view import ClusterView
 from dynamo.node.reads import Read
-from dynamo.node.replica import DONE
+from dynamo.node.replica import Replica
 from dynamo.node.stats import Stats
 from dynamo.node.writes import Send, Write
-from dynamo.rpc.failures import to_error, to_failed
+from dynamo.rpc.failures import to_error
 from dynamo.rpc.messages import Failed, ForwardPut, PutDone
 from dynamo.rpc.peers import Peers
 from dynamo.storage.objects import ObjectStore
@@ -79,6 +79,7 @@ class Coordinator:
         self,
         view: ClusterView,
         objects: ObjectStore,
+        replica: Replica,
         peers: Peers,
         send: Send,
         stats: Stats,
@@ -91,6 +92,7 @@ class Coordinator:
     ) -> None:
         self._view = view
         self._objects = objects
+        self._replica = replica
         self._peers = peers
         self._send = send
         self._stats = stats
@@ -328,7 +330,7 @@ class Coordinator:
 
         def stored(error: StorageError | None) -> None:
             self._judge_own_copy(sound=error is None)
-            write.on_reply(self._view.me, DONE if error is None else to_failed(error))
+            write.on_reply(self._view.me, self._replica.outcome(error))
 
         try:
             return self._objects.write(request.key, update, stored)

@@ -47,7 +47,13 @@ class Heartbeats:
             self._peers.send(node, Heartbeat(), self._interval_s * 4, self._answered)
         for _ in range(LOOKS_PER_INTERVAL):
             self.look()
-            await asyncio.sleep(self._interval_s / LOOKS_PER_INTERVAL)
+            pause_s = self._interval_s / LOOKS_PER_INTERVAL
+            looked_s = self._clock_s()
+            await asyncio.sleep(pause_s)
+            overslept_s = self._clock_s() - looked_s - pause_s
+            if overslept_s > self._interval_s:
+                log.warning("this node stood still", extra={"for_s": round(overslept_s, 2)})
+                self._detector.stood_still(overslept_s)
 
     def _answered(self, node: NodeId, reply: Reply | DynamoError) -> None:
         if not isinstance(reply, DynamoError):

@@ -24,6 +24,7 @@ from dynamo.config import ClusterConfig, NodeConfig
 from dynamo.core.detector import Detector
 from dynamo.core.facts import Fact, decode_fact, encode_fact
 from dynamo.core.ids import Address, Bucket, NodeId
+from dynamo.core.membership import member_name
 from dynamo.core.properties import PropertyBook
 from dynamo.core.ring import Ring
 from dynamo.errors import (
@@ -181,6 +182,7 @@ class Node:
         self.coordinator = Coordinator(
             self.view,
             self._objects,
+            self.replica,
             self._peers,
             self._send,
             self.stats,
@@ -230,6 +232,8 @@ class Node:
     async def _join(self) -> None:
         try:
             await self._joining.join()
+            # A node that forgot who else is there would serve by the ring of before.
+            await self._written_down(member_name(self.view.me))
             self._serves = True
             log.info("joined", extra={"members": len(self.view.membership.holders())})
         except Exception as error:
@@ -386,6 +390,25 @@ class Node:
         assert fact is not None, "it was learnt"
         self._engine.commit([Put(Table.META, FACT_KEY + name, encode_fact(fact))], on_commit)
 
+    async def _written_down(self, name: bytes) -> None:
+        """Return once the newest fact of that name, and all facts taken before, are durable.
+
+        Raises:
+            StorageError: they could not be stored.
+        """
+        durable: asyncio.Future[None] = self._loop.create_future()
+
+        def ended(error: StorageError | None) -> None:
+            if durable.done():
+                return  # nobody waits any more
+            if error is None:
+                durable.set_result(None)
+            else:
+                durable.set_exception(error)
+
+        self._write_down(name, ended)
+        await durable
+
     # -- bucket properties -----------------------------------------------------------------------
 
     @property
@@ -412,18 +435,7 @@ class Node:
         if len(FACT_KEY) + len(fact.name) > KEY_BYTES_MAX:
             raise BadRequest("the bucket's name is too long to have properties of its own")
         self.view.learn(fact)
-        durable: asyncio.Future[None] = self._loop.create_future()
-
-        def ended(error: StorageError | None) -> None:
-            if durable.done():
-                return  # nobody waits any more
-            if error is None:
-                durable.set_result(None)
-            else:
-                durable.set_exception(error)
-
-        self._write_down(fact.name, ended)
-        await durable
+        await self._written_down(fact.name)
         await self._gossip.push(fact, peers_max=PUSH_PEERS_MAX)
 
     # -- what an operator asks -------------------------------------------------------------------

@@ -4,6 +4,7 @@ Every answer here is given at once or when a commit is done; nothing waits and n
 which is what makes a replica cheap. Its own coordinator asks through the same door as a peer's.
 """
 
+import logging
 from collections.abc import Callable
 
 from dynamo.core.codec import clock_of, decode_siblings
@@ -15,6 +16,7 @@ from dynamo.rpc.failures import to_failed
 from dynamo.rpc.messages import (
     MISSING,
     Done,
+    Failed,
     Held,
     KeysPage,
     ListKeys,
@@ -25,7 +27,12 @@ from dynamo.rpc.messages import (
 from dynamo.storage.hints import HintStore
 from dynamo.storage.objects import ObjectStore
 
+log = logging.getLogger(__name__)
+
 KEYS_PAGE_MAX = 1000
+
+COMPLAINT_EVERY = 1000
+"""A full disk fails thousands of writes a second; the log need not."""
 
 DONE = Done()
 
@@ -56,7 +63,7 @@ class Replica:
         """
 
         def stored(error: StorageError | None) -> None:
-            respond(DONE if error is None else to_failed(error))
+            respond(self.outcome(error))
 
         self._counters.vnode_puts += 1
         if request.stands_in_for:
@@ -65,6 +72,16 @@ class Replica:
             self._hints.merge(target, request.key, request.state, self._wall_ms(), stored)
         else:
             self._objects.merge(request.key, request.state, stored)
+
+    def outcome(self, error: StorageError | None) -> Done | Failed:
+        """The answer that tells how a commit ended; a failed one is counted and complained of."""
+        if error is None:
+            return DONE
+        failed = self._counters.commits_failed
+        self._counters.commits_failed += 1
+        if failed % COMPLAINT_EVERY == 0:
+            log.error("a write could not be stored", extra={"reason": str(error), "before": failed})
+        return to_failed(error)
 
     def get(self, request: ReplicaGet) -> Held:
         """What is held for a key: the state, or its clock."""

@@ -30,6 +30,7 @@ class Counters:
         hints_stored: writes kept for another node.
         hints_delivered: hints that their target has confirmed.
         stand_ins_asked: writes sent to a stand-in after a replica failed them.
+        commits_failed: writes that this node could not store.
         objects_fetched: whole objects fetched because versions differed.
     """
 
@@ -44,6 +45,7 @@ class Counters:
     hints_stored: int = 0
     hints_delivered: int = 0
     stand_ins_asked: int = 0
+    commits_failed: int = 0
     objects_fetched: int = 0
 
 

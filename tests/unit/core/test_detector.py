@@ -87,6 +87,14 @@ def test_absence_that_ends_with_another_sign_of_life_does_not_either() -> None:
         assert detector.opinion(PEER, 73.0) is Opinion.SUSPECT
 
 
+def test_node_that_stood_still_itself_does_not_blame_the_others() -> None:
+    detector = _detector()
+    _beating(detector, until_s=10.0)
+    detector.stood_still(10.0)
+    assert detector.opinion(PEER, 20.4) is Opinion.UP
+    assert detector.opinion(PEER, 23.0) is Opinion.SUSPECT, "but it goes on watching"
+
+
 def test_forgotten_node_is_as_if_never_heard_of() -> None:
     detector = _detector()
     _beating(detector, until_s=10.0)

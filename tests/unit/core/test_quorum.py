@@ -115,6 +115,8 @@ def test_missing_is_no_good_answer_unless_notfound_is_ok() -> None:
     tally = _read_tally(3, notfound_ok=False)
     tally.missing(primary=True)
     tally.missing(primary=True)
+    assert _verdict(tally) is Verdict.PENDING, "the third may have it"
+    tally.missing(primary=True)
     assert _verdict(tally) is Verdict.LOST
     assert tally.only_not_found
 

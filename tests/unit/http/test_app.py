@@ -127,7 +127,7 @@ async def test_a_fragment_is_no_part_of_a_path() -> None:
             QuorumError("PW", needed=2, got=1, definite=True),
             503,
             "PW-value unsatisfied: 1/2\n",
-            "1",
+            "0",
             "true",
         ),
         (

@@ -248,7 +248,20 @@ async def test_only_missing_answers_without_notfound_ok_are_an_empty_answer() ->
     read.start()
     replicas.answer(N1, Held(MISSING))
     replicas.answer(N2, Held(MISSING))
+    assert not read.done.done(), "whether it is nowhere, or too rare, the third will tell"
+    replicas.answer(N3, Held(MISSING))
     assert (await read.done).is_empty
+
+
+async def test_too_rare_is_not_the_same_as_nowhere() -> None:
+    replicas = Replicas()
+    read = _read(replicas, notfound_ok=False)
+    read.start()
+    replicas.answer(N1, Held(MISSING))
+    replicas.answer(N2, Held(MISSING))
+    replicas.answer(N3, _version(NEW))
+    with pytest.raises(QuorumError, match="R-value unsatisfied: 1/2"):
+        await read.done
 
 
 async def test_doomed_read_fails_before_anything_is_sent() -> None:
