@@ -186,11 +186,14 @@ async def put(
     seen = None if context is None else Context.parse(context)
     async with target.client() as client:
         bucket = target.bucket_of(client)
-        await bucket.put(target.key, body, content_type=content_type, context=seen, w=w)
+        # Every acknowledgement here is durable, so `w` says it all; left alone, `dw` asks for more.
+        await bucket.put(target.key, body, content_type=content_type, context=seen, w=w, dw=w)
     return Exit.DONE
 
 
-async def delete(target: Target, *, context: str | None, w: Quorum | None) -> Exit:
+async def delete(
+    target: Target, *, context: str | None, r: Quorum | None, w: Quorum | None
+) -> Exit:
     """Delete what is there, or what `context` has seen of it.
 
     Raises:
@@ -198,7 +201,8 @@ async def delete(target: Target, *, context: str | None, w: Quorum | None) -> Ex
     """
     seen = None if context is None else Context.parse(context)
     async with target.client() as client:
-        was_there = await target.bucket_of(client).delete(target.key, context=seen, w=w)
+        bucket = target.bucket_of(client)
+        was_there = await bucket.delete(target.key, context=seen, r=r, w=w, dw=w)
     if not was_there:
         click.echo("not found", err=True)
         return Exit.NOT_FOUND

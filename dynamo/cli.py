@@ -5,14 +5,17 @@ more than it uses, and neither tables on a terminal nor an HTTP client are of us
 """
 
 import asyncio
+import errno
 import mimetypes
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, TypeVar, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar, cast
 
 import click
 
+from dynamo.bench.options import NODES_VARIABLE, FiniteRange, node_list, quorum_text
 from dynamo.core.ids import DEFAULT_BUCKET_TYPE
 from dynamo.errors import DynamoError
 
@@ -30,6 +33,8 @@ URL_DEFAULT = "http://127.0.0.1:8098"
 TIMEOUT_S_DEFAULT = 10.0
 
 _F = TypeVar("_F", bound=Callable[..., object])
+
+_OUTPUT_IN_THE_WAY = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EPIPE, errno.EBADF})
 
 
 class Commands(click.Group):
@@ -50,6 +55,24 @@ class Commands(click.Group):
             return super().invoke(ctx)
         except DynamoError as error:
             raise click.ClickException(str(error)) from error
+
+    def main(self, *args: Any, **extra: Any) -> Any:  # noqa: ANN401  as click has it
+        try:
+            return super().main(*args, **extra)
+        except OSError as error:
+            # Files have names and are spoken of where they are used; what has none is the output.
+            if error.errno not in _OUTPUT_IN_THE_WAY or error.filename is not None:
+                raise
+            _drop_output()
+            click.echo(f"Error: cannot write the output: {error.strerror}", err=True)
+            raise SystemExit(1) from error
+
+
+def _drop_output() -> None:
+    """Let what is still buffered go nowhere, or the interpreter complains of it at its end."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
 
 
 def _examples(*lines: str) -> str:
@@ -89,7 +112,8 @@ def main() -> None:
 @click.option(
     "--nodes",
     type=click.IntRange(1, 100),
-    help="How many nodes; as many as the data directory has, 5 if it is new.",
+    help="How many nodes; as many as the data directory has, 5 if it is new. With fewer than 3,"
+    " buckets have as many replicas, unless the settings say otherwise.",
 )
 @click.option(
     "--base-port",
@@ -105,12 +129,15 @@ def main() -> None:
     show_default=True,
     help="What the nodes keep between runs: settings, logs, data.",
 )
-@click.option("--fresh", is_flag=True, help="Forget what an earlier cluster stored there.")
+@click.option(
+    "--fresh", is_flag=True, help="Forget what an earlier cluster left there, its settings too."
+)
 @click.option(
     "--config",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Settings shared by all nodes: bucket types, defaults (TOML).",
+    help="Settings shared by all nodes: bucket types, defaults (TOML). They are kept in the data"
+    " directory, and hold there until others are given.",
 )
 def up(nodes: int | None, base_port: int, data_dir: Path, fresh: bool, config: Path | None) -> None:
     """Start a cluster of node processes on this machine.
@@ -164,16 +191,12 @@ def serve(config: Path, stop_on_eof: bool) -> None:
 
 
 def _quorum(ctx: click.Context, param: click.Parameter, given: str | None) -> "Quorum | None":
-    if given is None or given.isdecimal():
-        return None if given is None else int(given)
-    if given in ("one", "quorum", "all", "default"):
-        return cast("Quorum", given)
-    raise click.BadParameter(f"{given!r} is neither a number nor one, quorum, all or default.")
+    text = quorum_text(ctx, param, given)
+    return cast("Quorum | None", int(text) if text is not None and text.isdecimal() else text)
 
 
 def _node_urls(ctx: click.Context, param: click.Parameter, given: Sequence[str]) -> list[str]:
-    urls = [url for several in given for url in several.split(",")]
-    return [url if "//" in url else f"http://{url}" for url in urls]
+    return node_list(given)
 
 
 _asks_nodes = click.option(
@@ -181,18 +204,29 @@ _asks_nodes = click.option(
     "urls",
     multiple=True,
     metavar="URL",
-    envvar="DYNAMO_NODES",
+    envvar=NODES_VARIABLE,
     default=(URL_DEFAULT,),
     callback=_node_urls,
     help="A node to ask; give several, with commas between, to have others to fall back on."
-    f" The environment variable DYNAMO_NODES holds the same.  [default: {URL_DEFAULT}]",
+    f" The environment variable {NODES_VARIABLE} holds the same.  [default: {URL_DEFAULT}]",
 )
 _as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 _context = click.option(
     "--context", metavar="TOKEN", help="What `dynamo get` showed; exactly that is replaced."
 )
 _w = click.option(
-    "-w", callback=_quorum, metavar="QUORUM", help="How many replicas must have it to succeed."
+    "-w",
+    callback=_quorum,
+    metavar="QUORUM",
+    help="How many replicas must have it, on their disks, to succeed; default: as the bucket says.",
+)
+
+
+_r = click.option(
+    "-r",
+    callback=_quorum,
+    metavar="QUORUM",
+    help="How many replicas must tell what they have; default: as the bucket says.",
 )
 
 
@@ -202,7 +236,7 @@ def _asks_for_key(command: _F) -> _F:
         click.argument("bucket"),
         click.option(
             "--timeout-s",
-            type=click.FloatRange(min=0.001),
+            type=FiniteRange(min=0.001),
             default=TIMEOUT_S_DEFAULT,
             show_default=True,
             help="Seconds for the whole of it.",
@@ -253,7 +287,7 @@ def locate(
     epilog=_examples("dynamo get fruit apple", "dynamo get --type carts -r all carts alice --json")
 )
 @_asks_for_key
-@click.option("-r", callback=_quorum, metavar="QUORUM", help="How many replicas must answer.")
+@_r
 @_as_json
 def get(
     urls: list[str],
@@ -335,6 +369,7 @@ def put(
 @main.command(epilog=_examples("dynamo delete fruit apple"))
 @_asks_for_key
 @_context
+@_r
 @_w
 def delete(
     urls: list[str],
@@ -343,18 +378,20 @@ def delete(
     bucket: str,
     key: str,
     context: str | None,
+    r: "Quorum | None",
     w: "Quorum | None",
 ) -> None:
     """Delete a key.
 
     What is stored under KEY in BUCKET now is deleted, or with a context exactly what that has seen.
+    It is read first, from as many replicas as -r says, and then written to as many as -w says.
 
     The exit status is 4 if there was nothing.
     """
     from dynamo.ask import delete as ask
 
     target = _target(urls, bucket_type, timeout_s, bucket, key)
-    raise SystemExit(asyncio.run(ask(target, context=context, w=w)))
+    raise SystemExit(asyncio.run(ask(target, context=context, r=r, w=w)))
 
 
 def _target(urls: list[str], bucket_type: str, timeout_s: float, bucket: str, key: str) -> "Target":

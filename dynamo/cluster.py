@@ -12,16 +12,17 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, Self, cast
 
 from dynamo.client.client import Client
-from dynamo.cluster_directory import ClusterDirectory
+from dynamo.cluster_directory import DATA, ClusterDirectory
 from dynamo.config import ClusterConfig, NodeConfig, Seed
 from dynamo.core.ids import Address, NodeId
+from dynamo.core.property_rules import DEFAULTS
 from dynamo.errors import ConfigError, DynamoError, StartupError
 from dynamo.node_process import NodeProcess
 from dynamo.reports import members_of
-from dynamo.settings import Settings
+from dynamo.settings import Settings, load_shared, write_shared
 
 BASE_PORT_DEFAULT: Final = 8098
 
@@ -34,6 +35,8 @@ A node that restarts serves at once, and for some 100 ms knows of nobody who cou
 """
 
 _LOOK_S: Final = 0.05
+
+_N_VAL_DEFAULT: Final = cast("int", DEFAULTS["n_val"])
 
 
 class LocalCluster:
@@ -63,7 +66,9 @@ class LocalCluster:
             nodes: how many; None for as many as `data_dir` has, 5 if it is new.
             base_port: HTTP port of n1.
             fresh: forget what an earlier cluster stored in `data_dir`.
-            shared: what the nodes have in common; defaults if None.
+            shared: what the nodes have in common; None for what an earlier start in `data_dir`
+                was told, defaults if it is new. Where there are too few nodes for Riak's `n_val`,
+                it is their number wherever these settings leave it open.
             adjust: makes of a node's settings those it starts with.
         """
         self.nodes: dict[NodeId, NodeProcess] = {}
@@ -71,9 +76,7 @@ class LocalCluster:
         self._count = nodes
         self._base_port = base_port
         self._fresh = fresh
-        self._shared = shared or Settings(
-            cluster=ClusterConfig(), node=NodeConfig(node_id=NodeId("n1"), data_dir=Path("data"))
-        )
+        self._shared = shared
         self._adjust = adjust
         self._directory: ClusterDirectory | None = None
 
@@ -98,8 +101,9 @@ class LocalCluster:
         """Take the directory, start all nodes, and wait until each serves and reaches the others.
 
         Raises:
-            ConfigError: there is no room for so many ports.
-            StartupError: the directory or a port is taken, or a node does not start; nothing runs.
+            ConfigError: there is no room for so many ports, or the settings kept here are wrong.
+            StartupError: the directory or a port is taken, its data is of another cluster, or a
+                node does not start; nothing runs.
         """
         try:
             self._prepare()
@@ -139,39 +143,75 @@ class LocalCluster:
         assert self._directory is None, "the cluster runs already"
         directory = ClusterDirectory(self.data_dir, nodes=self._count, fresh=self._fresh)
         self._directory = directory
-        for settings in self._settings(directory.nodes):
+        shared = self._shared or _remembered(directory)
+        of_nodes = self._settings(shared, directory.nodes)
+        directory.require_birth(shared.cluster.name, shared.cluster.partitions)
+        for settings in of_nodes:
             config = settings.node
+            directory.require_idle(config.node_id)
             _require_free(config.http_address, f"for HTTP of {config.node_id}")
             _require_free(config.rpc_address, f"for the peers of {config.node_id}")
-            home = directory.of_node(config.node_id)
+        _remember(shared, directory)
+        homes = [directory.of_node(settings.node.node_id) for settings in of_nodes]
+        for settings, home in zip(of_nodes, homes, strict=True):
+            config = settings.node
             node = NodeProcess(settings, home, directory.lock_fd)
             if node.log_path.exists():
                 node.log_path.replace(home / "log.old")
             self.nodes[config.node_id] = node
 
-    def _settings(self, count: int) -> list[Settings]:
+    def _settings(self, shared: Settings, count: int) -> list[Settings]:
         highest = self._base_port + RPC_PORT_OFFSET + count - 1
         if self._base_port < 1 or highest > 65535:
             raise ConfigError(
                 f"base port {self._base_port} is wrong: {count} nodes on ports from it, and"
                 f" {RPC_PORT_OFFSET} above, need one from 1 to {65535 - highest + self._base_port}"
             )
-        pattern = self._shared.node
+        pattern = shared.node
         alone = [
             replace(
                 pattern,
                 node_id=NodeId(f"n{i + 1}"),
-                data_dir=Path("data"),
+                data_dir=Path(DATA),
                 http_port=self._base_port + i,
                 rpc_port=self._base_port + RPC_PORT_OFFSET + i,
             )
             for i in range(count)
         ]
         seeds = tuple(Seed(config.node_id, config.advertised_rpc) for config in alone)
+        cluster = _within_reach(shared.cluster, count)
         return [
-            replace(self._shared, node=self._adjust(replace(config, seeds=seeds)))
+            Settings(cluster=cluster, node=self._adjust(replace(config, seeds=seeds)))
             for config in alone
         ]
+
+
+def _within_reach(cluster: ClusterConfig, nodes: int) -> ClusterConfig:
+    """The same, with no more replicas by default than there are nodes to hold them."""
+    if nodes >= _N_VAL_DEFAULT:
+        return cluster
+    reachable = {"n_val": nodes}
+    return replace(
+        cluster,
+        bucket_defaults=reachable | dict(cluster.bucket_defaults),
+        bucket_types={
+            name: reachable | dict(properties) for name, properties in cluster.bucket_types.items()
+        },
+    )
+
+
+def _remembered(directory: ClusterDirectory) -> Settings:
+    if directory.shared_path.exists():
+        return load_shared(directory.shared_path)
+    node = NodeConfig(node_id=NodeId("n1"), data_dir=Path(DATA))
+    return Settings(cluster=ClusterConfig(), node=node)
+
+
+def _remember(shared: Settings, directory: ClusterDirectory) -> None:
+    try:
+        write_shared(shared, directory.shared_path)
+    except OSError as error:
+        raise StartupError(f"cannot write {directory.shared_path}: {error.strerror}") from error
 
 
 def _require_free(address: Address, purpose: str) -> None:

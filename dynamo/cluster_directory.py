@@ -4,6 +4,7 @@
     data_dir/n1/node.toml     the node's settings, written anew at every start
     data_dir/n1/log           its standard output and error; log.old is of the run before
     data_dir/n1/data/         what it stores
+    data_dir/dynamo-up.toml   the settings shared by all nodes, as they were given last
 
 The lock belongs to the open file, which the node processes inherit: it is free once all of them are
 gone, however they ended. So no process number in a file has to be believed, and none can be stale.
@@ -23,6 +24,11 @@ from dynamo.core.ids import NodeId
 from dynamo.errors import StartupError
 
 MARKER: Final = "dynamo-up.json"
+
+SHARED: Final = "dynamo-up.toml"
+
+DATA: Final = "data"
+"""What a node stores, in the directory that is its own."""
 
 NODES_DEFAULT: Final = 5
 
@@ -45,7 +51,8 @@ class ClusterDirectory:
             fresh: forget what an earlier cluster stored here.
 
         Raises:
-            StartupError: the directory is in use, not ours, not writable, or of more nodes.
+            StartupError: the directory is in use, not ours, not writable, or holds the data of
+                more or fewer nodes.
         """
         self.path = path.absolute()
         with _as_startup_error(self.path):
@@ -64,6 +71,54 @@ class ClusterDirectory:
     def close(self) -> None:
         """Let go of the directory; it stays taken while processes that inherited it live."""
         os.close(self.lock_fd)
+
+    @property
+    def shared_path(self) -> Path:
+        """Where the settings are kept that the nodes have in common; there may be none."""
+        return self.path / SHARED
+
+    def require_birth(self, cluster: str, partitions: int) -> None:
+        """Make sure that the data here is of a cluster with that name and number of partitions.
+
+        Raises:
+            StartupError: it is not.
+        """
+        for _, directory in self._node_directories():
+            try:
+                born = json.loads((directory / DATA / "format.json").read_bytes())
+            except (OSError, ValueError):
+                continue  # nothing stored yet, or damaged, of which the node itself tells more
+            for name, ours in (("cluster", cluster), ("partitions", partitions)):
+                theirs = born.get(name, ours) if isinstance(born, dict) else ours
+                if theirs != ours:
+                    setting = "name" if name == "cluster" else name
+                    raise StartupError(
+                        f"{self.path} holds the data of a cluster with {setting} ="
+                        f" {json.dumps(theirs)}, and the settings say {json.dumps(ours)}; set"
+                        f" {setting} = {json.dumps(theirs)} under [cluster] in a file given with"
+                        " --config, or use another --data-dir, or --fresh to forget the data"
+                    )
+
+    def require_idle(self, node_id: NodeId) -> None:
+        """Make sure that the node does not run already, started by hand.
+
+        Raises:
+            StartupError: it does.
+        """
+        try:
+            fd = os.open(self.path / node_id / DATA / "lock", os.O_RDONLY)
+        except OSError:
+            return
+        try:
+            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(fd, 32, 0).decode("ascii", "replace").strip()
+            raise StartupError(
+                f"{node_id} of {self.path} runs already, as process {holder}, which was started"
+                f" by hand; stop it first (kill {holder})"
+            ) from None
+        finally:
+            os.close(fd)
 
     def of_node(self, node_id: NodeId) -> Path:
         """Where a node's files are; the directory exists afterwards.
@@ -117,16 +172,23 @@ class ClusterDirectory:
     def _forget(self) -> None:
         for _, directory in list(self._node_directories()):
             shutil.rmtree(directory)
+        self.shared_path.unlink(missing_ok=True)
 
     def _count(self, nodes: int | None) -> int:
         before = max((number for number, _ in self._node_directories()), default=0)
-        if nodes is not None and nodes < before:
-            # A node that is only left out is one that is down, and its share of the data with it.
+        if nodes is None or not before or nodes == before:
+            return nodes or before or NODES_DEFAULT
+        if any((directory / DATA).exists() for _, directory in self._node_directories()):
+            # A node left out is one that is down, and its share of the data with it. One that is
+            # added would own keys that no other node hands over to it.
             raise StartupError(
-                f"{self.path} belongs to a cluster of {before} nodes, which {nodes} cannot run;"
-                f" start {before} or more, or a fresh cluster"
+                f"{self.path} holds the data of a cluster of {before}"
+                f" {'node' if before == 1 else 'nodes'}, which {nodes} cannot run; start {before},"
+                " or use another --data-dir, or --fresh to forget the data"
             )
-        return nodes or before or NODES_DEFAULT
+        for _, directory in list(self._node_directories()):
+            shutil.rmtree(directory)  # of a start that was cut off before it stored anything
+        return nodes
 
 
 @contextmanager

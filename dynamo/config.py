@@ -155,8 +155,8 @@ class NodeConfig:
         advertise_host: what the node tells others to dial, for nodes and clients alike; "" for
             `rpc_host` and `http_host`. Needed if either is a wildcard such as 0.0.0.0.
         seeds: nodes that are asked first about the cluster, written "id@host:port", best the same
-            few on all nodes. One of them that finds no cluster founds it, so they name themselves
-            too; with no seeds at all a node founds a cluster of its own.
+            few on all nodes, themselves included. The one with the lowest id founds the cluster,
+            the others wait for it; with no seeds at all a node founds a cluster of its own.
         peer_addresses: peer, and the address to dial it at instead of the one it gossips.
         zone: what fails together (a rack, a room); replicas of a key go to distinct zones first.
         weight: this node's share of the data relative to others.

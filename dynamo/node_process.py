@@ -151,7 +151,8 @@ class NodeProcess:
                 await asyncio.sleep(_LOOK_S)
             # Asked afterwards: the answer of another process on that port does not count.
             if self.pid is None:
-                raise StartupError(f"{self.node_id} did not start: {self.last_words()}")
+                why = self.last_words().removeprefix("Error: ")  # ours will stand before it
+                raise StartupError(f"{self.node_id} did not start: {why}")
 
     async def stop(self, timeout_s: float = STOP_S_MAX) -> None:
         """End it cleanly, or by force once the time is up. Nothing happens if it does not run."""

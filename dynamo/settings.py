@@ -19,6 +19,14 @@ import msgspec
 
 from dynamo.config import ClusterConfig, NodeConfig, Seed
 from dynamo.core.ids import Address, NodeId, is_node_id
+from dynamo.core.property_rules import (
+    DEFAULTS,
+    TYPE_DEFAULTS,
+    coerced,
+    contradictions,
+    known_names,
+    wanted,
+)
 from dynamo.errors import ConfigError
 
 _Raw = dict[str, object]
@@ -45,7 +53,7 @@ def load(path: Path) -> Settings:
         ConfigError: the file cannot be read, or something in it is wrong.
     """
     tables = _read(path)
-    cluster = _convert(path, "cluster", tables["cluster"], ClusterConfig)
+    cluster = _cluster(path, tables["cluster"])
     node = _convert(path, "node", tables["node"], NodeConfig)
     return Settings(cluster=cluster, node=replace(node, data_dir=path.parent / node.data_dir))
 
@@ -63,7 +71,7 @@ def load_shared(path: Path) -> Settings:
             raise ConfigError(f"{path}: [node] {name} cannot be shared: each node has its own")
     node = {"node_id": "n1", "data_dir": "data"} | tables["node"]
     return Settings(
-        cluster=_convert(path, "cluster", tables["cluster"], ClusterConfig),
+        cluster=_cluster(path, tables["cluster"]),
         node=_convert(path, "node", node, NodeConfig),
     )
 
@@ -80,6 +88,25 @@ def write(settings: Settings, path: Path) -> None:
         lines += [f"{f.name} = {_toml(getattr(table, f.name))}" for f in fields(table)]
         lines.append("")
     path.write_text("\n".join(lines), encoding="utf-8")
+
+
+def write_shared(settings: Settings, path: Path) -> None:
+    """Write a file that `load_shared` reads as these settings, defaults left out.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    lines: list[str] = []
+    for title, table in (("cluster", settings.cluster), ("node", settings.node)):
+        lines.append(f"[{title}]")
+        for f in fields(table):
+            default = f.default if f.default_factory is MISSING else f.default_factory()
+            if f.name not in OWN and getattr(table, f.name) != default:
+                lines.append(f"{f.name} = {_toml(getattr(table, f.name))}")
+        lines.append("")
+    new = path.with_name(f"{path.name}.new")
+    new.write_text("\n".join(lines), encoding="utf-8")
+    new.replace(path)
 
 
 def parse_address(text: str) -> Address:
@@ -135,6 +162,40 @@ def _read(path: Path) -> dict[str, _Raw]:
                 )
         tables[title] = table
     return tables
+
+
+def _cluster(path: Path, table: _Raw) -> ClusterConfig:
+    config = _convert(path, "cluster", table, ClusterConfig)
+    _check_properties(path, "bucket_defaults", DEFAULTS, config.bucket_defaults)
+    for name, properties in config.bucket_types.items():
+        _check_properties(path, f"bucket_types.{name}", TYPE_DEFAULTS, properties)
+    return config
+
+
+def _check_properties(
+    path: Path, title: str, defaults: Mapping[str, object], given: Mapping[str, object]
+) -> None:
+    """Over HTTP unknown properties are kept for clients that know them; here they are mistakes."""
+    where = f"{path}: [cluster.{title}]"
+    known = known_names()
+    for name in given:
+        if name not in known:
+            (nearest,) = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.0)
+            raise ConfigError(
+                f"{where} the property {_shown(name)} is unknown; the nearest known is {nearest}"
+            )
+    good, reasons = coerced(given)
+    for name in reasons:
+        raise ConfigError(f"{where} {name} is {_shown(given[name])}, but must be {wanted(name)}")
+    made = {**defaults, **good}
+    for name in contradictions(made, typed=defaults is TYPE_DEFAULTS):
+        right = {
+            "dvv_enabled": "false where last_write_wins is true",
+            "allow_mult": "true where there is a datatype",
+        }.get(name)
+        raise ConfigError(
+            f"{where} {name} is {_shown(made[name])}, but must be {right or wanted(name)}"
+        )
 
 
 def _nearest(name: str) -> str:

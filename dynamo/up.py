@@ -7,11 +7,12 @@ thank us for a helping hand, and the line that reports it says how to start the 
 
 import asyncio
 import signal
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
@@ -26,6 +27,10 @@ from dynamo.reports import Load, Members, checked, members_of, seen_up
 LOOK_S = 1.0
 
 ASK_S_MAX = 0.8
+
+_COLUMNS_MAX = 1000  # no table is that wide
+
+_TABLE_HEAD_ROWS = 2  # the titles above the nodes, and the line below them that the cursor has
 
 _COLOURS = {
     ProcessState.STARTING: "yellow",
@@ -45,12 +50,20 @@ class Sight:
         up_by: how many of the other nodes say that they can reach it.
         asked: how many other nodes answered.
         load: what clients ask of it; None if it does not answer.
+        elsewhere: the process that answers in its place, if the one started here has ended and
+            somebody started another: its number, 0 if it does not tell.
     """
 
     state: ProcessState
     up_by: int
     asked: int
     load: Load | None
+    elsewhere: int | None = None
+
+    @property
+    def process(self) -> str:
+        """What its process is doing, in a word or two."""
+        return str(self.state) if self.elsewhere is None else "serving elsewhere"
 
     @property
     def standing(self) -> str:
@@ -81,11 +94,36 @@ async def run_up(cluster: LocalCluster, console: Console) -> int:
     try:
         _welcome(cluster, console)
         status = await _watch(cluster, console, stopping)
+        left = await _left_running(cluster)
         console.print("stopping all nodes")
     finally:
         await cluster.stop()
-    console.print(f"all stopped; the data stays in {cluster.data_dir}")
+    for line in left:
+        console.print(line)
+    console.print(f"all {'others ' if left else ''}stopped; the data stays in {cluster.data_dir}")
     return status
+
+
+async def _left_running(cluster: LocalCluster) -> list[str]:
+    """What is to be said of nodes that were started by hand, which are not for us to stop."""
+    died = [node for node in cluster.nodes.values() if node.state is ProcessState.DIED]
+    async with AsyncExitStack() as open_here:
+        clients = {
+            node.node_id: await open_here.enter_async_context(
+                Client([node.url], timeout_s=ASK_S_MAX)
+            )
+            for node in died
+        }
+        now = await _look(cluster, clients)
+    return [
+        f"{node.node_id} still runs{_as_process(pid)}; it was started by hand, so stop it by hand"
+        for node in died
+        if (pid := now[node.node_id].elsewhere) is not None
+    ]
+
+
+def _as_process(pid: int) -> str:
+    return f" as process {pid}" if pid else ""
 
 
 async def _unless(stopping: asyncio.Event, work: Awaitable[None]) -> bool:
@@ -111,9 +149,8 @@ def _welcome(cluster: LocalCluster, console: Console) -> None:
             f" process {node.pid}, log {node.log_path}"
         )
     first, last = cluster.urls[0], cluster.urls[-1]
-    console.print(
-        "\nTry, in another terminal, a write through one node and a read through another:"
-    )
+    through = " through one node and a read through another" if first != last else " and a read"
+    console.print(f"\nTry, in another terminal, a write{through}:")
     console.print(
         "  curl -X PUT -H 'Content-Type: text/plain' -d hello " + f"{first}/buckets/b/keys/k"
     )
@@ -139,8 +176,8 @@ async def _watch(cluster: LocalCluster, console: Console, stopping: asyncio.Even
                 for line in events(node, before.get(node.node_id), now[node.node_id]):
                     console.print(line)
             if live is not None:
-                live.update(_table(cluster, now), refresh=True)
-            if all(sight.state is ProcessState.DIED for sight in now.values()):
+                live.update(overview(cluster, now, console), refresh=True)
+            if all(sight.process == ProcessState.DIED for sight in now.values()):
                 console.print("no node is left")
                 return 1
             before = now
@@ -150,19 +187,36 @@ async def _watch(cluster: LocalCluster, console: Console, stopping: asyncio.Even
 
 async def _look(cluster: LocalCluster, clients: Mapping[NodeId, Client]) -> dict[NodeId, Sight]:
     answers = dict(zip(clients, await asyncio.gather(*map(_ask, clients.values())), strict=True))
-    reports = [answer[0] for answer in answers.values() if answer is not None]
+    reports = [answer.members for answer in answers.values() if answer is not None]
     sights = {}
     for node_id, node in cluster.nodes.items():
         up_by, asked = seen_up(node_id, reports)
-        answer = answers[node_id]
-        load = None if answer is None else answer[1]
-        sights[node_id] = Sight(state=node.state, up_by=up_by, asked=asked, load=load)
+        answer = answers.get(node_id)
+        died = node.state is ProcessState.DIED
+        is_it = answer is not None and answer.members.node == node_id
+        sights[node_id] = Sight(
+            state=node.state,
+            up_by=up_by,
+            asked=asked,
+            load=None if answer is None else answer.load,
+            elsewhere=answer.pid if answer is not None and died and is_it else None,
+        )
     return sights
 
 
-async def _ask(client: Client) -> tuple[Members, Load] | None:
+class _Answer(NamedTuple):
+    """What a node says of itself; its process is 0 if it does not tell."""
+
+    members: Members
+    load: Load
+    pid: int
+
+
+async def _ask(client: Client) -> _Answer | None:
     try:
-        return await members_of(client), checked(await client.stats(), Load)
+        members, stats = await members_of(client), await client.stats()
+        pid = stats.get("os_pid")
+        return _Answer(members, checked(stats, Load), pid if isinstance(pid, int) else 0)
     except DynamoError:
         return None
 
@@ -174,6 +228,8 @@ def events(node: NodeProcess, before: Sight | None, now: Sight) -> list[str]:
         ending = _ending(node.exit_status)
         lines.append(f"{node.node_id} died, {ending}; last in its log: {node.last_words()}")
         lines.append(f"  start it again with: dynamo serve --config {node.settings_path}")
+    if now.elsewhere is not None and (before is None or before.elsewhere is None):
+        lines.append(f"{node.node_id} serves again{_as_process(now.elsewhere)}, started by hand")
     if now.asked and now.standing != ("up" if before is None else before.standing):
         lines.append(f"{node.node_id} is {now.standing}")
     return lines
@@ -185,19 +241,45 @@ def _ending(exit_status: int | None) -> str:
     return f"exit status {exit_status}"
 
 
-def _table(cluster: LocalCluster, now: Mapping[NodeId, Sight]) -> Table:
-    table = Table("node", "HTTP", "pid", "process", "others say")
-    table.add_column("reads/min", justify="right")
-    table.add_column("writes/min", justify="right")
-    for node_id, node in cluster.nodes.items():
-        sight = now[node_id]
+def overview(cluster: LocalCluster, now: Mapping[NodeId, Sight], console: Console) -> Group:
+    """The nodes as they are now, with what there is room for: no address is cut short."""
+    rows_max = max(1, console.height - _TABLE_HEAD_ROWS)
+    shown = list(cluster.nodes.values())
+    hidden = len(shown) - rows_max + 1 if len(shown) > rows_max else 0
+    shown = shown[: len(shown) - hidden]
+    unbounded = console.options.update(width=_COLUMNS_MAX)
+    for with_pid, with_load in ((True, True), (False, True), (False, False)):
+        table = _columns(shown, now, with_pid=with_pid, with_load=with_load)
+        if console.measure(table, options=unbounded).maximum <= console.width:
+            break
+    hint = [Text(f"{hidden} more nodes; a window with more lines shows them")] if hidden else []
+    return Group(table, *hint)
+
+
+def _columns(
+    nodes: Sequence[NodeProcess],
+    now: Mapping[NodeId, Sight],
+    *,
+    with_pid: bool,
+    with_load: bool,
+) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for title in ("node", "HTTP", *(["pid"] if with_pid else []), "process", "others say"):
+        table.add_column(title, no_wrap=True, overflow="fold")
+    for title in ("reads/min", "writes/min") if with_load else ():
+        table.add_column(title, justify="right", no_wrap=True)
+    for node in nodes:
+        sight = now[node.node_id]
         load = ("", "") if sight.load is None else (sight.load.node_gets, sight.load.node_puts)
+        pid = sight.elsewhere or node.pid or ""
         table.add_row(
-            node_id,
-            node.url,
-            str(node.pid or ""),
-            Text(sight.state, style=_COLOURS[sight.state]),
+            node.node_id,
+            node.url.removeprefix("http://"),
+            *([str(pid)] if with_pid else []),
+            Text(
+                sight.process, style=_COLOURS[sight.state] if sight.elsewhere is None else "yellow"
+            ),
             f"up: {sight.up_by} of {sight.asked}",
-            *map(str, load),
+            *(map(str, load) if with_load else ()),
         )
     return table

@@ -1,6 +1,8 @@
 """What the benchmark asks of a cluster beside the load: its properties, its processes."""
 
+import asyncio
 import json
+from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import ip_address
 
@@ -11,6 +13,9 @@ from dynamo.bench.plan import Node, Plan
 from dynamo.errors import ConfigError
 
 _TIMEOUT = aiohttp.ClientTimeout(total=5.0)
+
+ANSWERS_S = 10.0
+"""For all nodes together, at each of the two."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,22 +39,41 @@ async def set_n_val(plan: Plan, n_val: int) -> None:
     """
     body = json.dumps({"props": {"n_val": n_val}})
     headers = {"Content-Type": "application/json"}
-    said = ""
+    said = "no node answered in time"
+    with suppress(TimeoutError):
+        async with asyncio.timeout(ANSWERS_S):
+            said = await _set(plan, body, headers)
+            if not said:
+                return
+    raise ConfigError(f"n_val of bucket {plan.bucket!r} cannot be set; {said}")
+
+
+async def _set(plan: Plan, body: str, headers: dict[str, str]) -> str:
+    """What the last node said that did not do it; "" if one did."""
+    said = "no node given"
     async with aiohttp.ClientSession(timeout=_TIMEOUT) as session:
         for node in plan.nodes:
             url = f"http://{node}{plan.bucket_path}/props"
             try:
                 async with session.put(url, data=body, headers=headers) as response:
                     if response.status == 204:
-                        return
+                        return ""
                     said = f"{node} answered {response.status}: {(await response.text())[:200]}"
             except (aiohttp.ClientError, TimeoutError) as error:
                 said = f"{node} did not answer: {error}"
-    raise ConfigError(f"n_val of bucket {plan.bucket!r} cannot be set; {said}")
+    return said
 
 
 async def find_processes(plan: Plan) -> NodeProcesses:
     """The processes of all members, if all run on this machine and say so in `/stats`."""
+    try:
+        async with asyncio.timeout(ANSWERS_S):
+            return await _ask_all(plan)
+    except TimeoutError:
+        return NodeProcesses(unknown=f"the nodes did not tell theirs within {ANSWERS_S:g} s")
+
+
+async def _ask_all(plan: Plan) -> NodeProcesses:
     async with aiohttp.ClientSession(timeout=_TIMEOUT) as session:
         nodes = await _members(session, plan)
         if not nodes:

@@ -6,12 +6,13 @@ import time
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import IO, TypeVar
 
 import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from dynamo.bench.options import NODES_VARIABLE, FiniteRange, node_list, quorum_text
 from dynamo.bench.plan import Node, Plan
 from dynamo.bench.report import to_json, to_table
 from dynamo.bench.run import Doors, run
@@ -26,19 +27,26 @@ def _nodes(
     context: click.Context, option: click.Parameter, urls: tuple[str, ...]
 ) -> tuple[Node, ...]:
     try:
-        return tuple(Node.parse(url) for text in urls for url in text.split(",") if url)
+        return tuple(Node.parse(url) for url in node_list(urls))
     except ValueError as error:
         raise click.BadParameter(str(error)) from error
 
 
 def _pids(context: click.Context, option: click.Parameter, text: str) -> tuple[int, ...]:
     try:
-        return tuple(int(pid) for pid in text.split(",") if pid)
+        pids = tuple(int(pid) for pid in text.split(",")) if text else ()
     except ValueError as error:
         raise click.BadParameter(f"not process ids: {text!r}") from error
+    if any(pid < 1 for pid in pids):
+        raise click.BadParameter(f"not process ids: {text!r}")
+    return pids
 
 
-@click.command()
+@click.command(
+    epilog="\b\nExamples:\n  dynamo bench"
+    "\n  dynamo bench --node 127.0.0.1:8098,127.0.0.1:8099 --rate 2000"
+    "\n  dynamo bench --read-fraction 0 --w all --duration-s 30 --json writes.json"
+)
 @click.option(
     "--node",
     "nodes",
@@ -47,26 +55,46 @@ def _pids(context: click.Context, option: click.Parameter, text: str) -> tuple[i
     callback=_nodes,
     default=["http://127.0.0.1:8098"],
     show_default=True,
-    help="Where a node listens; more than once, or with commas between. Connections are dealt out.",
+    envvar=NODES_VARIABLE,
+    help="Where a node listens; more than once, or with commas between. Connections are dealt out."
+    f" The environment variable {NODES_VARIABLE} holds the same.",
 )
 @click.option("--type", "bucket_type", default="default", show_default=True, help="Bucket type.")
-@click.option("--bucket", default="bench", show_default=True)
-@click.option("--connections", type=click.IntRange(1, 10_000), default=32, show_default=True)
+@click.option("--bucket", default="bench", show_default=True, help="Whose keys are used.")
+@click.option(
+    "--connections",
+    type=click.IntRange(1, 10_000),
+    default=32,
+    show_default=True,
+    help="How many are open; each has one request under way at a time.",
+)
 @click.option(
     "--rate",
-    type=click.FloatRange(min=0, min_open=True),
+    type=FiniteRange(min=0, min_open=True),
     help="Requests a second at fixed instants, latency counted from the instant (open loop);"
     " without it, each connection sends as fast as it is answered (closed loop).",
 )
 @click.option(
     "--read-fraction",
-    type=click.FloatRange(0, 1),
+    type=FiniteRange(0, 1),
     default=0.5,
     show_default=True,
     help="Share of GETs; the others are PUTs.",
 )
-@click.option("--keys", type=click.IntRange(1, 10_000_000), default=10_000, show_default=True)
-@click.option("--value-bytes", type=click.IntRange(0, 2**26), default=1024, show_default=True)
+@click.option(
+    "--keys",
+    type=click.IntRange(1, 10_000_000),
+    default=10_000,
+    show_default=True,
+    help="How many different ones; drawn evenly.",
+)
+@click.option(
+    "--value-bytes",
+    type=click.IntRange(0, 2**26),
+    default=1024,
+    show_default=True,
+    help="Length of what is written.",
+)
 @click.option(
     "--contexts/--blind",
     default=False,
@@ -75,29 +103,61 @@ def _pids(context: click.Context, option: click.Parameter, text: str) -> tuple[i
     " in a bucket with allow_mult=true.",
 )
 @click.option("--n", "n_val", type=click.IntRange(min=1), help="Set the bucket's n_val first.")
-@click.option("--r", "r", help="Query parameter of reads, as the following; a number or a word.")
-@click.option("--pr", "pr")
-@click.option("--w", "w", help="Query parameter of writes, as the following.")
-@click.option("--pw", "pw")
-@click.option("--dw", "dw")
-@click.option("--node-confirms", "node_confirms", help="Query parameter of both.")
+@click.option(
+    "--r",
+    "r",
+    callback=quorum_text,
+    metavar="QUORUM",
+    help="How many replicas must answer a read: a number, or one, quorum, all, default.",
+)
+@click.option(
+    "--pr",
+    "pr",
+    callback=quorum_text,
+    metavar="QUORUM",
+    help="How many primaries must answer a read.",
+)
+@click.option(
+    "--w", "w", callback=quorum_text, metavar="QUORUM", help="How many replicas must have a write."
+)
+@click.option(
+    "--pw",
+    "pw",
+    callback=quorum_text,
+    metavar="QUORUM",
+    help="How many primaries must have a write.",
+)
+@click.option(
+    "--dw",
+    "dw",
+    callback=quorum_text,
+    metavar="QUORUM",
+    help="How many replicas must have a write on disk.",
+)
+@click.option(
+    "--node-confirms",
+    "node_confirms",
+    callback=quorum_text,
+    metavar="QUORUM",
+    help="How many distinct nodes must answer, reads and writes.",
+)
 @click.option(
     "--duration-s",
-    type=click.FloatRange(min=0, min_open=True),
+    type=FiniteRange(min=0, min_open=True),
     default=10.0,
     show_default=True,
     help="Measured time.",
 )
 @click.option(
     "--warmup-s",
-    type=click.FloatRange(min=0),
+    type=FiniteRange(min=0),
     default=2.0,
     show_default=True,
     help="Load before the measured time.",
 )
 @click.option(
     "--timeout-s",
-    type=click.FloatRange(min=0, min_open=True),
+    type=FiniteRange(min=0, min_open=True),
     default=10.0,
     show_default=True,
     help="A request without an answer after this long has failed.",
@@ -117,7 +177,8 @@ def _pids(context: click.Context, option: click.Parameter, text: str) -> tuple[i
 @click.option(
     "--json",
     "json_path",
-    type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
+    type=click.Path(allow_dash=True, path_type=Path),
+    metavar="FILE",
     help="Write parameters and result to this file, or to standard output (-).",
 )
 def bench(
@@ -177,18 +238,33 @@ def bench(
         preload=preload,
         seed=seed,
     )
-    try:
-        with _display() as progress:
-            doors = Doors(now_s=time.perf_counter, own_cpu_s=time.process_time, progress=progress)
-            summary = _in_loop(run(plan, doors, pids))
-    except DynamoError as error:
-        raise click.ClickException(str(error)) from error
-    Console(stderr=json_path == Path("-")).print(to_table(summary), crop=False)
-    if json_path is not None:
-        with click.open_file(str(json_path), "w") as file:
+    with _result_file(json_path) as file:
+        try:
+            with _display() as progress:
+                doors = Doors(
+                    now_s=time.perf_counter, own_cpu_s=time.process_time, progress=progress
+                )
+                summary = _in_loop(run(plan, doors, pids))
+        except DynamoError as error:
+            raise click.ClickException(str(error)) from error
+        if file is not None:
             file.write(to_json(plan, summary) + "\n")
+    Console(stderr=json_path == Path("-")).print(to_table(summary), crop=False)
     if not summary.ok:
         raise click.ClickException("no request succeeded")
+
+
+@contextmanager
+def _result_file(path: Path | None) -> Iterator[IO[str] | None]:
+    """Opened before the run, so that none is made in vain; None if nobody wants it."""
+    if path is None:
+        yield None
+        return
+    try:
+        with click.open_file(str(path), "w") as file:
+            yield file
+    except OSError as error:
+        raise click.ClickException(f"cannot write {path}: {error.strerror}") from error
 
 
 @contextmanager

@@ -15,6 +15,8 @@ from dynamo.bench.requests import Requests
 from dynamo.bench.schedule import Choice, Pace, Work
 from dynamo.bench.tally import Tally
 
+_REFUSAL_BYTES_MAX = 300
+
 
 @dataclass(slots=True, kw_only=True)
 class Phase:
@@ -23,6 +25,7 @@ class Phase:
     Attributes:
         keys: names by number.
         idle: the connections that found nothing due.
+        refusal: what the server said of a write that it refuses, if `Preloading` met one.
     """
 
     pace: Pace
@@ -31,6 +34,7 @@ class Phase:
     keys: list[bytes]
     now_s: Callable[[], float]
     idle: "set[Connection]" = field(default_factory=set)
+    refusal: str = ""
 
 
 class Connection(asyncio.Protocol):
@@ -143,6 +147,24 @@ class Connection(asyncio.Protocol):
 
     def _answered(self, ok: bool, now_s: float) -> None:
         self._go_on(now_s)
+
+
+class Preloading(Connection):
+    """A connection that notes what the server says where it refuses a request as wrong."""
+
+    def __init__(self, phase: Phase, requests: Requests) -> None:
+        super().__init__(phase, requests)
+        self._body = b""
+
+    def on_body(self, body: bytes) -> None:
+        self._body = (self._body + body)[:_REFUSAL_BYTES_MAX]
+
+    def on_message_complete(self) -> None:
+        status, said = self._parser.get_status_code(), self._body.decode(errors="replace")
+        self._body = b""
+        if 400 <= status < 500 and not self._phase.refusal:
+            self._phase.refusal = f"{status}: {' '.join(said.split())}"
+        super().on_message_complete()
 
 
 class ContextConnection(Connection):

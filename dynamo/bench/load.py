@@ -1,8 +1,9 @@
 """Keeps the connections of the load up, and ends requests that get no answer."""
 
 import asyncio
+from contextlib import suppress
 
-from dynamo.bench.connection import Connection, ContextConnection, Phase
+from dynamo.bench.connection import Connection, Phase
 from dynamo.bench.plan import Plan
 from dynamo.bench.requests import Requests
 from dynamo.bench.route import Route
@@ -11,6 +12,9 @@ from dynamo.bench.schedule import TICK_S, OpenLoop
 DIAL_S = 1.0
 """How long a connection may take to come about; the other nodes are waiting to be loaded."""
 
+CLOSE_S = 1.0
+"""How long the loop may take to report the end of a connection; it does so at once, as a rule."""
+
 SWEEP_S = 0.05
 """How often overdue requests are looked for; a look costs no more than a few requests."""
 
@@ -18,10 +22,10 @@ SWEEP_S = 0.05
 class Load:
     """The connections of a plan during one phase."""
 
-    def __init__(self, plan: Plan, phase: Phase, *, contexts: bool) -> None:
+    def __init__(self, plan: Plan, phase: Phase, kind: type[Connection]) -> None:
         self._plan = plan
         self._phase = phase
-        self._kind = ContextConnection if contexts else Connection
+        self._kind = kind
         self._requests = [Requests(plan, node) for node in plan.nodes]
         self._up: dict[Connection, tuple[Route, int]] = {}
 
@@ -58,8 +62,10 @@ class Load:
                     route.failed(node, self._phase.now_s())
             finally:
                 connection.close()
-                await connection.ended.wait()
                 del self._up[connection]
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(CLOSE_S):
+                        await connection.ended.wait()
 
     async def _dial(self, node: int) -> Connection | None:
         address = self._plan.nodes[node]

@@ -7,9 +7,9 @@ from math import inf
 from random import Random
 
 from dynamo.bench.cluster import NodeProcesses, find_processes, set_n_val
-from dynamo.bench.connection import Phase
+from dynamo.bench.connection import Connection, ContextConnection, Phase, Preloading
 from dynamo.bench.cpu import cpu_s
-from dynamo.bench.load import Load
+from dynamo.bench.load import SWEEP_S, Load
 from dynamo.bench.plan import Plan
 from dynamo.bench.requests import key_names
 from dynamo.bench.schedule import ClosedLoop, EveryKeyOnce, Mix, OpenLoop
@@ -66,20 +66,23 @@ async def _preload(plan: Plan, doors: Doors, keys: list[bytes]) -> None:
     tally = Tally(start_s=doors.now_s())
     work = EveryKeyOnce(keys=plan.keys)
     pace = ClosedLoop(end_s=inf)
-    load = Load(
-        plan,
-        Phase(pace=pace, work=work, tally=tally, keys=keys, now_s=doors.now_s),
-        contexts=False,
-    )
+    phase = Phase(pace=pace, work=work, tally=tally, keys=keys, now_s=doors.now_s)
+    load = Load(plan, phase, Preloading)
     stored, stored_at_s = 0, doors.now_s()
     async with asyncio.TaskGroup() as group:
         carrying = group.create_task(load.run())
-        while tally.ok < plan.keys and doors.now_s() - stored_at_s < plan.timeout_s:
+        while (
+            tally.ok < plan.keys
+            and not phase.refusal
+            and doors.now_s() - stored_at_s < plan.timeout_s
+        ):
             await asyncio.sleep(_LOOK_S)
             if tally.ok > stored:
                 stored, stored_at_s = tally.ok, doors.now_s()
             doors.progress("preload", tally.ok / plan.keys, tally.ok)
         carrying.cancel()
+    if phase.refusal:
+        raise BenchFailed(f"preload: the server refuses the writes with {phase.refusal}")
     if tally.ok < plan.keys:
         raise BenchFailed(
             f"preload: {tally.ok} of {plan.keys} keys written, then none for"
@@ -101,11 +104,13 @@ async def _measure(
     )
     work = Mix(keys=plan.keys, read_fraction=plan.read_fraction, dice=Random(plan.seed))
     phase = Phase(pace=pace, work=work, tally=tally, keys=keys, now_s=doors.now_s)
-    load = Load(plan, phase, contexts=plan.contexts)
+    load = Load(plan, phase, ContextConnection if plan.contexts else Connection)
     async with asyncio.TaskGroup() as group:
         carrying = group.create_task(load.run())
         cpu = group.create_task(_cpu_between(start_s, end_s, doors, processes))
-        while doors.now_s() < end_s or load.busy:
+        # The last requests have their time; nothing has more.
+        last_s = end_s + plan.timeout_s + 2 * SWEEP_S
+        while doors.now_s() < end_s or (load.busy and doors.now_s() < last_s):
             await asyncio.sleep(_LOOK_S)
             done = min(1.0, (doors.now_s() - begin_s) / (end_s - begin_s))
             doors.progress("load", done, tally.ok)

@@ -58,7 +58,7 @@ class Tally:
 
         A read may find nothing (404) or siblings (300): the cluster did its work.
         """
-        ok = status < 400 or (status == 404 and not is_write)
+        ok = 200 <= status < 300 or status == 300 or (status == 404 and not is_write)
         self.ok += ok
         if began_s < self.start_s:
             return ok
@@ -89,7 +89,7 @@ class Tally:
         for _, answers in self.operations():
             reasons.update(answers.failures)
             for status, count in enumerate(answers.statuses):
-                if count and status >= 400:
+                if count and status > 300:
                     reasons[f"status {status}"] += count
         return ", ".join(f"{reason}: {count}" for reason, count in reasons.most_common())
 

@@ -12,6 +12,7 @@ from dynamo.client.transport import Request, Transport
 from dynamo.client.values import Context, Found, Resolver
 from dynamo.core.ids import Bucket, Key
 from dynamo.core.values import Value
+from dynamo.errors import BadRequest
 
 DEFAULT_CONTENT_TYPE = "application/octet-stream"
 
@@ -66,7 +67,7 @@ class BucketClient:
         ]
         path = key_path(self._key(key))
         request = Request(method="GET", path=path, options=options, headers=_ACCEPT)
-        answer = await self._transport().exchange(request, timeout_s or self._timeout_s)
+        answer = await self._transport().exchange(request, self._time(timeout_s))
         return found(answer, read=True, resolve=self._resolve)
 
     async def put(
@@ -89,7 +90,7 @@ class BucketClient:
         """
         options: list[Option] = [("w", w), ("pw", pw), ("dw", dw), ("node_confirms", node_confirms)]
         request = self._write(key, _as_value(value, content_type), context, options)
-        answer = await self._transport().exchange(request, timeout_s or self._timeout_s)
+        answer = await self._transport().exchange(request, self._time(timeout_s))
         expect(answer, 204, read=False)
 
     async def put_returning(
@@ -109,7 +110,7 @@ class BucketClient:
         options: list[Option] = [("w", w), ("pw", pw), ("dw", dw), ("node_confirms", node_confirms)]
         options.append(("returnbody", True))
         request = self._write(key, _as_value(value, content_type), context, options)
-        answer = await self._transport().exchange(request, timeout_s or self._timeout_s)
+        answer = await self._transport().exchange(request, self._time(timeout_s))
         return found(answer, read=False, resolve=self._resolve)
 
     async def delete(
@@ -133,7 +134,7 @@ class BucketClient:
         headers = {} if context is None else {VCLOCK: str(context)}
         path = key_path(self._key(key))
         request = Request(method="DELETE", path=path, options=options, headers=headers)
-        answer = await self._transport().exchange(request, timeout_s or self._timeout_s)
+        answer = await self._transport().exchange(request, self._time(timeout_s))
         return was_there(answer)
 
     async def update(
@@ -223,6 +224,9 @@ class BucketClient:
             body=value.body,
         )
 
+    def _time(self, timeout_s: float | None) -> float:
+        return self._timeout_s if timeout_s is None else timeout_s
+
     def _key(self, key: Name) -> Key:
         return Key(*self._bucket, name_bytes(key))
 
@@ -230,4 +234,6 @@ class BucketClient:
 def _as_value(value: Value | bytes, content_type: str | None) -> Value:
     if isinstance(value, Value):
         return value
+    if not isinstance(value, bytes):
+        raise BadRequest(f"a value is bytes or a Value, and this is of type {type(value).__name__}")
     return Value(body=value, content_type=content_type or DEFAULT_CONTENT_TYPE)

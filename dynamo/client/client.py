@@ -17,9 +17,10 @@ from dynamo.client.answers import JsonObject, expect, json_object
 from dynamo.client.buckets import BucketClient
 from dynamo.client.endpoints import Endpoints
 from dynamo.client.paths import Name, name_bytes
-from dynamo.client.transport import Request, Transport
+from dynamo.client.transport import Request, Transport, checked_timeout_s
 from dynamo.client.values import Resolver
 from dynamo.core.ids import DEFAULT_BUCKET_TYPE, Bucket
+from dynamo.errors import BadRequest
 
 
 class Client:
@@ -41,9 +42,10 @@ class Client:
 
         Raises:
             ConfigError: an endpoint is no such URL, or there is none.
+            BadRequest: `timeout_s` is no finite positive number.
         """
         self._endpoints = Endpoints(endpoints, rest_s=rest_s)
-        self._timeout_s = timeout_s
+        self._timeout_s = checked_timeout_s(timeout_s)
         self._transport: Transport | None = None
 
     async def __aenter__(self) -> Self:
@@ -101,5 +103,6 @@ class Client:
         return json_object(await self._opened().exchange(request, self._timeout_s))
 
     def _opened(self) -> Transport:
-        assert self._transport is not None, "use the client inside `async with`"
+        if self._transport is None:
+            raise BadRequest("the client is not open: use it inside `async with Client(...)`")
         return self._transport

@@ -14,6 +14,8 @@ class Endpoints:
     """
 
     def __init__(self, urls: Sequence[str], *, rest_s: float) -> None:
+        if isinstance(urls, str | bytes):
+            raise ConfigError(f"endpoints must be a list of URLs, but is one alone: {urls!r:.80}")
         if not urls:
             raise ConfigError("no endpoint given")
         self._urls = tuple(_origin(url) for url in urls)

@@ -21,10 +21,12 @@ def name_bytes(name: Name) -> bytes:
     """A name as the bytes it stands for.
 
     Raises:
-        BadRequest: it holds a character that is none.
+        BadRequest: it is neither text nor bytes, or holds a character that is none.
     """
     if isinstance(name, bytes):
         return name
+    if not isinstance(name, str):
+        raise BadRequest(f"a name is text or bytes, and this is of type {type(name).__name__}")
     try:
         return name.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError as error:

@@ -6,6 +6,7 @@ been applied, and a second one would be a concurrent write of its own.
 """
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -60,6 +61,21 @@ class _Attempt:
     answer_s: float
 
 
+def checked_timeout_s(timeout_s: float) -> float:
+    """The same, if one can wait that long.
+
+    Raises:
+        BadRequest: it is no finite positive number.
+    """
+    try:
+        good = 0 < timeout_s < math.inf
+    except TypeError:  # whoever calls without a type checker
+        good = False
+    if not good:
+        raise BadRequest(f"timeout_s is {timeout_s!r:.80}, but must be a finite positive number")
+    return timeout_s
+
+
 class Transport:
     """The connections to the endpoints of one cluster; made inside a running loop."""
 
@@ -84,6 +100,7 @@ class Transport:
         """The answer of the first endpoint that gives one below 500.
 
         Raises:
+            BadRequest: `timeout_s` is no finite positive number.
             Unreachable, Lost, Unavailable, BadAnswer, QuorumError, DeadlineExceeded: what the last
                 endpoint tried came to.
         """
@@ -92,7 +109,7 @@ class Transport:
             async with asyncio.timeout(attempt.answer_s):
                 return await _read(await self._open(request, attempt))
 
-        return await self._first(request, self._now_s() + timeout_s, whole)
+        return await self._first(request, self._now_s() + checked_timeout_s(timeout_s), whole)
 
     async def stream(self, request: Request, timeout_s: float) -> AsyncIterator[bytes]:
         """The body of a 200 as it arrives, from the first endpoint that gives one.
@@ -102,7 +119,7 @@ class Transport:
             Unreachable, Lost, Unavailable, BadAnswer, QuorumError, DeadlineExceeded: as `exchange`,
                 or the stream broke off.
         """
-        deadline_s = self._now_s() + timeout_s
+        deadline_s = self._now_s() + checked_timeout_s(timeout_s)
 
         async def opened(attempt: _Attempt) -> aiohttp.ClientResponse:
             async with asyncio.timeout(attempt.answer_s):

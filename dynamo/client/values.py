@@ -70,12 +70,17 @@ class Found:
 
         Raises:
             Conflict: there are several siblings and no resolver.
+            BadRequest: the resolver makes something else of them than a `Value`.
         """
         if len(self.siblings) > 1 and self.resolve is None:
             raise Conflict(self.siblings)
         values = self.values
         if len(values) > 1 and self.resolve is not None:
-            return self.resolve(values)
+            resolved = self.resolve(values)
+            if not isinstance(resolved, Value):
+                kind = type(resolved).__name__
+                raise BadRequest(f"a resolver must return a Value, and this one returned a {kind}")
+            return resolved
         return values[0] if values else None
 
     @property

@@ -53,6 +53,8 @@ TYPE_DEFAULTS: Mapping[str, object] = {
 
 _SET_AT_CREATION = ("write_once", "consistent")
 
+_KEPT = frozenset({"backend", "claimant", "consistent", "datatype"})
+
 
 def coerced(properties: Mapping[str, object]) -> tuple[dict[str, object], dict[str, str]]:
     """Each property by itself: the values in the form they are kept in, and what is wrong.
@@ -114,6 +116,16 @@ def forbidden_changes(
     return reasons
 
 
+def known_names() -> frozenset[str]:
+    """All properties that mean something here or to a client of Riak; others are only kept."""
+    return frozenset(TYPE_DEFAULTS) | frozenset(_CHECKS) | _KEPT
+
+
+def wanted(name: str) -> str:
+    """Which values a property may have, in words; it is one that can be refused."""
+    return _WANTED[name]
+
+
 # -- single values -------------------------------------------------------------------------------
 
 
@@ -162,24 +174,37 @@ def _hll_precision(value: object) -> object:
     raise ValueError("hll_precision must be an integer between 4 and 16")
 
 
+_BOOLEANS = (
+    "allow_mult",
+    "basic_quorum",
+    "dvv_enabled",
+    "last_write_wins",
+    "notfound_ok",
+    "sloppy_quorum",
+    "stat_tracked",
+    "write_once",
+)
+_POSITIVES = ("big_vclock", "old_vclock", "small_vclock")
+_QUORUMS = ("r", "rw", "w")
+_QUORUMS_FROM_0 = ("dw", "pr", "pw", "node_confirms")
+
 _CHECKS: Mapping[str, Callable[[object], object]] = {
-    **dict.fromkeys(
-        (
-            "allow_mult",
-            "basic_quorum",
-            "dvv_enabled",
-            "last_write_wins",
-            "notfound_ok",
-            "sloppy_quorum",
-            "stat_tracked",
-            "write_once",
-        ),
-        _boolean,
-    ),
-    **dict.fromkeys(("big_vclock", "old_vclock", "small_vclock"), _positive),
-    **dict.fromkeys(("r", "rw", "w"), _quorum_from(1)),
-    **dict.fromkeys(("dw", "pr", "pw", "node_confirms"), _quorum_from(0)),
+    **dict.fromkeys(_BOOLEANS, _boolean),
+    **dict.fromkeys(_POSITIVES, _positive),
+    **dict.fromkeys(_QUORUMS, _quorum_from(1)),
+    **dict.fromkeys(_QUORUMS_FROM_0, _quorum_from(0)),
     "n_val": _n_val,
     "sync_on_write": _sync_on_write,
     "hll_precision": _hll_precision,
+}
+
+_WANTED: Mapping[str, str] = {
+    **dict.fromkeys(_BOOLEANS, "true or false"),
+    **dict.fromkeys(_POSITIVES, "a whole number from 1"),
+    **dict.fromkeys(_QUORUMS, 'a whole number from 1, "one", "quorum" or "all"'),
+    **dict.fromkeys(_QUORUMS_FROM_0, 'a whole number from 0, "one", "quorum" or "all"'),
+    "n_val": f"a whole number from 1 to {N_MAX}",
+    "sync_on_write": '"backend", "one" or "all"',
+    "hll_precision": "a whole number from 4 to 16",
+    "datatype": f"one of {', '.join(sorted(DATATYPES))}",
 }

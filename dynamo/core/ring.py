@@ -103,8 +103,9 @@ class Ring:
         self._token_at = _nearest_tokens(self._tokens, partitions)
         self._zones = {m.node_id: m.zone for m in members if m.node_id in owning}
         self._lost = {
-            m.node_id: tuple(token for token in m.tokens if owners[token] != m.node_id)
+            m.node_id: lost
             for m in members
+            if (lost := tuple(token for token in m.tokens if owners[token] != m.node_id))
         }
         self._lists: dict[int, dict[int, PreferenceList]] = {}
 

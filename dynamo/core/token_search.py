@@ -309,10 +309,10 @@ class _Search:
         return None if best is None else best % self._situation.partitions
 
     def _change_behind(self, circle: _Circle, cut: int) -> dict[int, int]:
-        """By how much loads change in the spans from which a walk comes to a token in span `cut`.
+        """What a token set in span `cut` changes for the spans before it, by load.
 
-        Without the rest of that very span, a whole lap behind: it can only matter to a newcomer's
-        first token, and where so few nodes are that they hold everything.
+        A walk from there meets the newcomer earlier than before. What remains of the cut span lies
+        a whole lap behind and is left out: it counts only while a few tokens make up the ring.
         """
         moved: dict[int, int] = {}
         passed: set[int] = set()

@@ -126,9 +126,17 @@ async def test_the_death_of_a_node_is_told_with_the_command_that_starts_it_again
         await up.says(r"n2 is suspected by all\n")
         async with dynamo(*shlex.split(found.group(1))) as node:
             await node.says(r"node n2 serves HTTP on ")
+            await up.says(rf"n2 serves again as process {node.process.pid}, started by hand\n")
             await up.says(r"n2 is up\n")
+            assert await up.ends(signal.SIGTERM) == 0
+            assert f"n2 still runs as process {node.process.pid}; it was started by" in up.said
+            async with dynamo("up", *options) as again:
+                assert await again.ends() == 1
+                assert await again.errors() == (
+                    f"Error: n2 of {tmp_path} runs already, as process {node.process.pid}, which"
+                    f" was started by hand; stop it first (kill {node.process.pid})\n"
+                )
             assert await node.ends(signal.SIGTERM) == 0
-        assert await up.ends(signal.SIGTERM) == 0
 
 
 async def test_up_ends_when_no_node_is_left(tmp_path: Path) -> None:
@@ -229,3 +237,34 @@ async def test_a_key_is_written_read_located_and_deleted_from_the_command_line(
         assert await run("delete", *node, "fruit", "apple") == (0, "")
         assert await run("get", *node, "fruit", "apple") == (4, "")
         assert await up.ends(signal.SIGTERM) == 0
+
+
+async def test_one_node_does_what_its_banner_says(tmp_path: Path) -> None:
+    base_port = free_base_port(1)
+    options = ("--nodes", 1, "--base-port", base_port, "--data-dir", tmp_path)
+    async with dynamo("up", *options) as up:
+        await up.says(READY)
+        assert "Try, in another terminal, a write and a read:" in up.said
+        assert "another:" not in up.said
+        url = f"http://127.0.0.1:{base_port}/buckets/b/keys/k"
+        async with aiohttp.ClientSession() as session:
+            assert (await session.put(url, data=b"hello")).status == 204
+            answer = await session.get(url)
+            assert (answer.status, await answer.read()) == (200, b"hello")
+        assert await up.ends(signal.SIGTERM) == 0
+
+
+async def test_up_without_room_for_its_output_ends_in_one_sentence(tmp_path: Path) -> None:
+    options = ("--nodes", "1", "--base-port", str(free_base_port(1)), "--data-dir", str(tmp_path))
+    for arguments in (("up", *options), ("--help",)):
+        full = os.open("/dev/full", os.O_WRONLY)
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "dynamo", *arguments),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=full,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        os.close(full)
+        _, errors = await process.communicate()
+        assert process.returncode == 1
+        assert errors == b"Error: cannot write the output: No space left on device\n"

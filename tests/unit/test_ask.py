@@ -164,7 +164,7 @@ async def test_a_write_carries_its_context_and_type(node: FakeNode) -> None:
     assert outcome is Exit.DONE
     (method, path, query, body) = node.asked[0]
     assert (method, path, body) == ("PUT", "/buckets/b/keys/k", b"red")
-    assert "w=2" in query.split("&")
+    assert {"w=2", "dw=2"} <= set(query.split("&"))
     assert node.headers[0]["x-riak-vclock"] == CONTEXT
     assert node.headers[0]["content-type"] == "text/x"
 
@@ -173,17 +173,22 @@ async def test_a_context_that_is_none_is_refused_before_anything_is_sent(node: F
     with pytest.raises(BadRequest, match="not a context"):
         await put(node.target(), b"red", content_type="text/x", context="!", w=None)
     with pytest.raises(BadRequest, match="not a context"):
-        await delete(node.target(), context="!", w=None)
+        await delete(node.target(), context="!", r=None, w=None)
     assert node.asked == []
 
 
 async def test_a_delete_says_whether_there_was_something(
     node: FakeNode, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert await delete(node.target(), context=None, w=None) is Exit.NOT_FOUND
+    assert await delete(node.target(), context=None, r=None, w=None) is Exit.NOT_FOUND
     assert capsys.readouterr().err == "not found\n"
     node.says("DELETE /buckets/b/keys/k", status=204)
-    assert await delete(node.target(), context=None, w=None) is Exit.DONE
+    assert await delete(node.target(), context=None, r=None, w=None) is Exit.DONE
+
+
+async def test_a_delete_asks_for_as_many_replicas_as_it_was_told(node: FakeNode) -> None:
+    await delete(node.target(), context=None, r="one", w=1)
+    assert {"r=one", "w=1", "dw=1"} <= set(node.asked[0][2].split("&"))
 
 
 async def test_a_deleted_sibling_is_shown_as_deleted(

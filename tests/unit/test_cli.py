@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 from dynamo.ask import Exit, Target
 from dynamo.cli import main
 
-COMMANDS = ("delete", "get", "locate", "put", "serve", "status", "up")
+COMMANDS = ("bench", "delete", "get", "locate", "put", "serve", "status", "up")
 
 
 def run(*arguments: str, stdin: bytes | None = None) -> Result:
@@ -41,7 +41,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Target, dict[str, objec
 
 def test_the_help_names_every_command() -> None:
     listed = run("--help").output
-    assert [name for name in ("bench", *COMMANDS) if f"\n  {name} " not in listed] == []
+    assert [name for name in COMMANDS if f"\n  {name} " not in listed] == []
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -118,6 +118,10 @@ def test_a_node_url_that_is_none_is_refused() -> None:
         ("put", "b", "k", "v", "--file", __file__),
         ("get", "b", "k", "-r", "most"),
         ("get", "b"),
+        ("get", "--node", "", "b", "k"),
+        ("get", "--node", "h:1,,g:2", "b", "k"),
+        ("get", "--timeout-s", "nan", "b", "k"),
+        ("get", "--timeout-s", "inf", "b", "k"),
         ("up", "--nodes", "0"),
         ("up", "--base-port", "x"),
         ("serve",),

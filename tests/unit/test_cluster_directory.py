@@ -8,15 +8,18 @@ from pathlib import Path
 
 import pytest
 
-from dynamo.cluster_directory import MARKER, ClusterDirectory
+from dynamo.cluster_directory import DATA, MARKER, SHARED, ClusterDirectory
 from dynamo.core.ids import NodeId
 from dynamo.errors import StartupError
+from dynamo.storage.directory import DataDirectory
 
 
 def made_before(path: Path, nodes: int) -> None:
     directory = ClusterDirectory(path, nodes=nodes, fresh=False)
     for number in range(1, nodes + 1):
-        (directory.of_node(NodeId(f"n{number}")) / "kept").touch()
+        home = directory.of_node(NodeId(f"n{number}"))
+        (home / DATA).mkdir()
+        (home / "kept").touch()
     directory.close()
 
 
@@ -47,16 +50,59 @@ def test_a_directory_runs_again_with_as_many_nodes_as_before(tmp_path: Path) -> 
     assert nodes_of(tmp_path) == 3
 
 
-def test_more_nodes_than_before_are_fine(tmp_path: Path) -> None:
+@pytest.mark.parametrize("nodes", [2, 4])
+def test_more_or_fewer_nodes_than_before_are_refused(tmp_path: Path, nodes: int) -> None:
     made_before(tmp_path, 3)
-    assert nodes_of(tmp_path, nodes=4) == 4
+    assert refusal(tmp_path, nodes=nodes) == (
+        f"{tmp_path} holds the data of a cluster of 3 nodes, which {nodes} cannot run; start 3,"
+        " or use another --data-dir, or --fresh to forget the data"
+    )
     assert (tmp_path / "n3" / "kept").exists()
 
 
-def test_fewer_nodes_than_before_are_refused(tmp_path: Path) -> None:
-    made_before(tmp_path, 3)
-    assert "a cluster of 3 nodes, which 2 cannot run" in refusal(tmp_path, nodes=2)
-    assert (tmp_path / "n3" / "kept").exists()
+def test_a_start_that_stored_nothing_does_not_say_how_many_nodes_there_are(tmp_path: Path) -> None:
+    directory = ClusterDirectory(tmp_path, nodes=3, fresh=False)
+    for number in (1, 2, 3):
+        directory.of_node(NodeId(f"n{number}"))
+    directory.close()
+    assert nodes_of(tmp_path, nodes=2) == 2
+    made_before(tmp_path, 2)
+    assert nodes_of(tmp_path) == 2
+
+
+def test_data_of_another_cluster_is_refused_with_what_would_be_right(tmp_path: Path) -> None:
+    made_before(tmp_path, 1)
+    DataDirectory(
+        tmp_path / "n1" / DATA, cluster="local", node_id=NodeId("n1"), partitions=64
+    ).close()
+    directory = ClusterDirectory(tmp_path, nodes=None, fresh=False)
+    directory.require_birth("local", 64)
+    with pytest.raises(StartupError, match=r'cluster with name = "local", .*; set name = "local"'):
+        directory.require_birth("dynamo", 64)
+    with pytest.raises(StartupError, match=r"set partitions = 64 under \[cluster\] .*--fresh"):
+        directory.require_birth("local", 256)
+    directory.close()
+
+
+def test_a_node_that_runs_already_is_named_with_its_process(tmp_path: Path) -> None:
+    made_before(tmp_path, 1)
+    directory = ClusterDirectory(tmp_path, nodes=None, fresh=False)
+    data = DataDirectory(tmp_path / "n1" / DATA, cluster="c", node_id=NodeId("n1"), partitions=64)
+    with pytest.raises(StartupError, match=f"n1 of .* runs already, as process {os.getpid()}, "):
+        directory.require_idle(NodeId("n1"))
+    data.close()
+    directory.require_idle(NodeId("n1"))
+    directory.require_idle(NodeId("n2"))
+    directory.close()
+
+
+def test_fresh_forgets_the_shared_settings(tmp_path: Path) -> None:
+    made_before(tmp_path, 1)
+    (tmp_path / SHARED).touch()
+    assert nodes_of(tmp_path) == 1
+    assert (tmp_path / SHARED).exists()
+    nodes_of(tmp_path, fresh=True)
+    assert not (tmp_path / SHARED).exists()
 
 
 def test_fresh_forgets_the_nodes_and_nothing_else(tmp_path: Path) -> None:

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from dynamo.config import ClusterConfig, NodeConfig, Seed
 from dynamo.core.ids import Address, NodeId
+from dynamo.core.property_rules import coerced, known_names
 from dynamo.errors import ConfigError
-from dynamo.settings import Settings, load, load_shared, parse_address, write
+from dynamo.settings import Settings, load, load_shared, parse_address, write, write_shared
 
 SAMPLES = Path(__file__).parents[2] / "config"
 
@@ -315,7 +316,10 @@ values = st.recursive(
 
 
 @given(
-    properties=st.dictionaries(texts, values, max_size=4),
+    # Those whose values nothing here looks into.
+    properties=st.dictionaries(
+        st.sampled_from(["backend", "linkfun", "precommit", "postcommit"]), values
+    ),
     zone=texts,
     interval_s=st.floats(0.01, 3600),
     seeds=st.lists(st.sampled_from(["n2", "a.b_c-d"]), max_size=2),
@@ -342,3 +346,61 @@ def test_written_settings_are_read_back(
     )
     write(settings, path)
     assert load(path) == settings
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            "[cluster.bucket_types.t]\nalow_mult = true",
+            '[cluster.bucket_types.t] the property "alow_mult" is unknown;'
+            " the nearest known is allow_mult",
+        ),
+        (
+            "[cluster.bucket_defaults]\nnval = 2",
+            '[cluster.bucket_defaults] the property "nval" is unknown; the nearest known is n_val',
+        ),
+        (
+            "[cluster.bucket_defaults]\nn_val = 0",
+            "[cluster.bucket_defaults] n_val is 0, but must be a whole number from 1 to 64",
+        ),
+        (
+            '[cluster.bucket_types.t]\npw = "most"',
+            '[cluster.bucket_types.t] pw is "most", but must be a whole number from 0, "one",'
+            ' "quorum" or "all"',
+        ),
+        (
+            '[cluster.bucket_defaults]\nallow_mult = "maybe"',
+            '[cluster.bucket_defaults] allow_mult is "maybe", but must be true or false',
+        ),
+        (
+            "[cluster.bucket_types.t]\nlast_write_wins = true",
+            "[cluster.bucket_types.t] dvv_enabled is true, but must be false where"
+            " last_write_wins is true",
+        ),
+        (
+            '[cluster.bucket_types.t]\ndatatype = "tree"',
+            '[cluster.bucket_types.t] datatype is "tree", but must be one of counter, gset, hll,'
+            " map, set",
+        ),
+    ],
+)
+def test_a_wrong_bucket_property_is_explained(file: Write, text: str, said: str) -> None:
+    assert refusal(file(MINIMAL + text)) == said
+
+
+def test_every_property_that_can_be_refused_has_words_for_what_is_right(file: Write) -> None:
+    for name in coerced({name: {} for name in known_names()})[1]:
+        assert f"{name} is {{}}, but must be" in refusal(
+            file(MINIMAL + f"[cluster.bucket_defaults]\n{name} = {{}}")
+        )
+
+
+def test_shared_settings_are_written_without_what_is_each_nodes_own(file: Write) -> None:
+    path = file(
+        '[cluster]\nname = "c"\n[cluster.bucket_types.t]\nn_val = 5\n[node]\nlog_level = "error"\n'
+    )
+    settings = load_shared(path)
+    write_shared(settings, path)
+    assert load_shared(path) == settings
+    assert "http_port" not in path.read_text()

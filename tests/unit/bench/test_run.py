@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 from aiohttp import web
@@ -116,6 +117,65 @@ async def test_a_preload_goes_on_after_failures() -> None:
     async with server(balky) as node:
         await run(replace(a_plan(node), preload=True, read_fraction=1.0), doors(), ())
     assert len(store.held) == 10
+
+
+async def test_a_preload_that_is_refused_stops_at_once_with_what_the_server_says() -> None:
+    def refuse(request: web.Request) -> web.Response:
+        return web.Response(status=404, text="Unknown bucket type: nope\n")
+
+    async with server(refuse) as node:
+        plan = replace(a_plan(node), preload=True, timeout_s=600.0)
+        with pytest.raises(BenchFailed) as caught:
+            await run(plan, doors(), ())
+    assert str(caught.value) == (
+        "preload: the server refuses the writes with 404: Unknown bucket type: nope"
+    )
+
+
+async def test_a_preload_of_which_the_nodes_go_away_ends() -> None:
+    store = Store()
+
+    def going_away(request: web.Request) -> web.Response:
+        if len(store.held) < 5:
+            return store(request)
+        assert request.transport is not None
+        request.transport.abort()
+        return web.Response()
+
+    async with server(going_away) as node:
+        plan = replace(a_plan(node), preload=True, timeout_s=0.5)
+        with pytest.raises(BenchFailed, match=r"5 of 10 keys written, .*connection lost: \d+"):
+            await run(plan, doors(), ())
+
+
+async def test_nodes_that_are_silent_are_not_asked_for_their_processes_for_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("dynamo.bench.cluster.ANSWERS_S", 0.05)
+    hung_up = asyncio.Event()
+
+    async def swallow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+        await writer.wait_closed()
+        hung_up.set()
+
+    silent = await asyncio.start_server(swallow, "127.0.0.1", 0)
+    node = Node(host="127.0.0.1", port=silent.sockets[0].getsockname()[1])
+    async with silent:
+        found = await find_processes(a_plan(node))
+        await hung_up.wait()
+    assert found.unknown == "the nodes did not tell theirs within 0.05 s"
+
+
+async def test_a_connection_whose_end_is_never_reported_does_not_keep_the_load(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("dynamo.bench.load.CLOSE_S", 0.05)
+    monkeypatch.setattr("dynamo.bench.connection.Connection.connection_lost", lambda *_: None)
+    async with server(Store()) as node, asyncio.timeout(30):
+        summary = await run(a_plan(node), doors(), (os.getpid(),))
+    assert summary.ok > 0
 
 
 async def test_a_preload_that_gets_nowhere_says_why() -> None:
@@ -256,6 +316,23 @@ def test_the_command_prints_json_and_a_table() -> None:
     assert "CPU per operation" in result.stderr
 
 
+@pytest.mark.parametrize("where", ["none/result.json", ""])
+def test_a_result_that_cannot_be_written_prevents_the_run(tmp_path: Path, where: str) -> None:
+    path = tmp_path / where
+    url = f"http://127.0.0.1:{unused_port()}"
+    result = CliRunner().invoke(bench, ["--node", url, *SHORT, "--json", str(path)])
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"Error: cannot write {path}: ")
+    assert result.stderr.count("\n") == 1
+
+
+def test_the_environment_may_name_the_nodes(monkeypatch: pytest.MonkeyPatch) -> None:
+    with server_in_a_thread() as url:
+        monkeypatch.setenv("DYNAMO_NODES", f"{url},{url}")
+        result = CliRunner().invoke(bench, [*SHORT, "--json", "-"])
+    assert len(json.loads(result.stdout)["plan"]["nodes"]) == 2
+
+
 def test_the_command_fails_if_nothing_worked() -> None:
     url = f"http://127.0.0.1:{unused_port()}"
     options = ["--node", url, *SHORT, "--timeout-s=0.2"]
@@ -281,6 +358,18 @@ def test_the_command_takes_node_lists() -> None:
         (["--cpu-of", "x"], "not process ids"),
         (["--read-fraction", "2"], "0<=x<=1"),
         (["--rate", "0"], "x>0"),
+        (["--rate", "nan"], "is not a finite number"),
+        (["--duration-s", "inf"], "is not a finite number"),
+        (["--warmup-s", "nan"], "is not a finite number"),
+        (["--timeout-s", "inf"], "is not a finite number"),
+        (["--read-fraction", "nan"], "is not a finite number"),
+        (["--node", ""], "a node is empty"),
+        (["--node", ","], "a node is empty"),
+        (["--node", "http://a:1,,http://b:1"], "a node is empty"),
+        (["--cpu-of", "1,,2"], "not process ids"),
+        (["--cpu-of", "-1"], "not process ids"),
+        (["--r", "most"], "neither a number nor one, quorum, all or default"),
+        (["--node-confirms", "-1"], "neither a number nor one, quorum, all or default"),
     ],
 )
 def test_wrong_options_are_refused_in_words(options: list[str], text: str) -> None:

@@ -184,3 +184,14 @@ def test_the_table_shows_numbers_and_what_went_wrong() -> None:
     assert "write, no answer: timeout: 1" in text
     assert "connections that failed (nothing sent): refused: 3" in text
     assert "all nodes unknown (not asked)" in text
+
+
+@pytest.mark.parametrize(
+    ("status", "read_ok", "write_ok"),
+    [(200, True, True), (204, True, True), (300, True, True), (404, True, False)]
+    + [(status, False, False) for status in (301, 304, 400, 412, 500, 503)],
+)
+def test_which_answers_are_successes(status: int, read_ok: bool, write_ok: bool) -> None:
+    tally = Tally(start_s=0.0)
+    assert tally.ended(False, status, 1.0, 2.0) is read_ok
+    assert tally.ended(True, status, 1.0, 2.0) is write_ok

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from typing import Any, cast
 
 import pytest
 from aiohttp import web
@@ -20,7 +21,7 @@ from dynamo.client.errors import (
 )
 from dynamo.client.values import Context
 from dynamo.core.values import Value
-from dynamo.errors import ConfigError, DeadlineExceeded, DynamoError, QuorumError
+from dynamo.errors import BadRequest, ConfigError, DeadlineExceeded, DynamoError, QuorumError
 
 Answers = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -403,3 +404,39 @@ async def test_a_node_that_answers_can_be_pinged() -> None:
 def test_a_wrong_endpoint_is_refused_before_anything_else() -> None:
     with pytest.raises(ConfigError, match="not an endpoint"):
         Client(["localhost:8098"])
+
+
+@pytest.mark.parametrize("timeout_s", [0, -1.0, float("nan"), float("inf"), "3"])
+async def test_a_timeout_that_is_none_is_refused(timeout_s: Any) -> None:
+    url = refusing_url()
+    with pytest.raises(BadRequest, match="must be a finite positive number"):
+        Client([url], timeout_s=timeout_s)
+    async with Client([url]) as client:
+        bucket = client.bucket("b")
+        for asked in (
+            bucket.get("k", timeout_s=timeout_s),
+            bucket.put("k", b"v", timeout_s=timeout_s),
+            bucket.delete("k", timeout_s=timeout_s),
+            anext(bucket.list_keys(timeout_s=timeout_s)),
+        ):
+            with pytest.raises(BadRequest, match="must be a finite positive number"):
+                await asked
+
+
+@pytest.mark.parametrize("value", [None, "text", 3, bytearray(b"x")])
+async def test_a_value_that_is_none_is_refused(value: Any) -> None:
+    async with Client([refusing_url()]) as client:
+        with pytest.raises(BadRequest, match=r"a value is bytes or a Value, .* type \w+$"):
+            await client.bucket("b").put("k", value)
+        with pytest.raises(BadRequest, match="a name is text or bytes"):
+            await client.bucket("b").put(cast("str", 7), b"v")
+
+
+async def test_a_client_outside_of_async_with_says_so() -> None:
+    client = Client([refusing_url()])
+    with pytest.raises(BadRequest, match="use it inside `async with"):
+        await client.ping()
+    async with client:
+        bucket = client.bucket("b")
+    with pytest.raises(BadRequest, match="use it inside `async with"):
+        await bucket.get("k")

@@ -1,6 +1,7 @@
 """A conflict can be settled or looked at, not overlooked."""
 
 from collections.abc import Sequence
+from typing import cast
 
 import pytest
 
@@ -74,3 +75,9 @@ def test_a_context_survives_its_text() -> None:
 def test_a_context_that_is_no_base64_is_refused(text: str) -> None:
     with pytest.raises(BadRequest, match="not a context"):
         Context.parse(text)
+
+
+def test_a_resolver_that_returns_something_else_is_told_so() -> None:
+    found = Found(siblings=(MILK, EGGS), context=CONTEXT, resolve=lambda values: cast("Value", b""))
+    with pytest.raises(BadRequest, match="must return a Value, and this one returned a bytes"):
+        _ = found.value

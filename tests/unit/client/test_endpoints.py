@@ -61,3 +61,8 @@ def test_what_is_no_endpoint_is_refused_by_name(url: str) -> None:
 def test_no_endpoint_at_all_is_refused() -> None:
     with pytest.raises(ConfigError, match="no endpoint"):
         Endpoints([], rest_s=1)
+
+
+def test_one_url_is_no_list_of_them() -> None:
+    with pytest.raises(ConfigError, match="must be a list of URLs, but is one alone: 'http://a:1'"):
+        Endpoints("http://a:1", rest_s=1)

@@ -127,6 +127,12 @@ def test_rings_are_equal_only_if_they_place_alike(
         assert one.nodes == other.nodes
 
 
+def test_rings_that_differ_in_zones_or_losers_alone_are_not_equal() -> None:
+    assert Ring([member("a", 1)], 8) != Ring([member("a", 1, zone="x")], 8)
+    assert Ring([member("a", 1)], 8) != Ring([member("a", 1), member("b", 1)], 8)
+    assert Ring([member("a", 1)], 8) == Ring([member("a", 1), member("b", zone="x")], 8)
+
+
 def test_a_token_owns_its_partition_and_those_before_it() -> None:
     ring = Ring([member("a", 1, 7), member("b", 4)], 8)
     assert ring.owners() == (A, A, B, B, B, A, A, A)

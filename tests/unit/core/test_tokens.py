@@ -282,12 +282,15 @@ def test_a_search_judges_the_ring_that_will_be(
     )
     ring = Ring([*there, last], partitions)
     weights = [member.weight for member in (*there, last)]
-    overload = 0.0
-    for copies in (1, n):
-        shares = fair_shares(weights, partitions, min(copies, len(weights)))
+    overload = unevenness = 0.0
+    for copies in (1, min(n, len(weights))):
+        shares = fair_shares(weights, partitions, copies)
         loads = ring.loads(copies)
-        for node, share in zip([*order, last.node_id], shares, strict=True):
+        for node, share, weight in zip([*order, last.node_id], shares, weights, strict=True):
             overload = max(overload, loads[node] / max(1.05 * share, ceil(share)))
+            relative_weight = weight * len(weights) / sum(weights)
+            unevenness += ((loads[node] - share) / copies) ** 2 / relative_weight
+    assert outcome.unevenness == pytest.approx(unevenness)
     assert outcome.overload == pytest.approx(overload)
 
 
