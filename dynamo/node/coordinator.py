@@ -11,6 +11,7 @@ import logging
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from dynamo.core.codec import (
     decode_context,
@@ -70,6 +71,24 @@ class Written:
 
     acks: int
     state: Siblings | None
+
+
+class _Work(NamedTuple):
+    """One write to see through.
+
+    Attributes:
+        request: as it would be forwarded.
+        context: what the client was shown.
+        quorum: what is enough.
+        conflicts: how they are treated in the key's bucket.
+        deadline_s: by the loop's clock.
+    """
+
+    request: ForwardPut
+    context: Context
+    quorum: WriteQuorum
+    conflicts: Conflicts
+    deadline_s: float
 
 
 class Coordinator:
@@ -183,7 +202,8 @@ class Coordinator:
             return_state,
         )
         try:
-            return await self._route(request, context or {}, quorum, started_s + timeout_s)
+            work = _Work(request, context or {}, quorum, conflicts, started_s + timeout_s)
+            return await self._route(work)
         except DynamoError:
             counters.writes_unmet += 1
             raise
@@ -228,21 +248,27 @@ class Coordinator:
         quorum = _quorum_of(request)
         decode_key(request.key)
         context = decode_context(request.context) if request.context else {}
-        done = await self._coordinate(request, context, quorum, deadline_s)
+        work = _Work(request, context, quorum, Conflicts(request.policy), deadline_s)
+        done = await self._coordinate(work, self._slots(work))
         return PutDone(done.acks, encode_siblings(done.state) if done.state else b"")
 
-    async def _route(
-        self, request: ForwardPut, context: Context, quorum: WriteQuorum, deadline_s: float
-    ) -> Written:
+    def _slots(self, work: "_Work") -> tuple[Slot, ...]:
+        return self._view.slots(work.request.key, work.quorum.n, sloppy=work.quorum.sloppy)
+
+    async def _route(self, work: "_Work") -> Written:
         """Coordinate here if this node is a primary, else at the first that takes it."""
-        slots = self._view.slots(request.key, quorum.n, sloppy=quorum.sloppy)
-        primaries = [node for node, stands_in_for in slots if stands_in_for is None]
-        if self._view.me not in primaries:
-            for node in primaries:
-                done = await self._forward(node, request, deadline_s)
-                if done is not None:
-                    return done
-        return await self._coordinate(request, context, quorum, deadline_s)
+        slots = self._slots(work)
+        if not self._is_primary(slots):
+            for node, stands_in_for in slots:
+                if stands_in_for is None:
+                    done = await self._forward(node, work.request, work.deadline_s)
+                    if done is not None:
+                        return done
+            slots = self._slots(work)  # who could be reached may have changed meanwhile
+        return await self._coordinate(work, slots)
+
+    def _is_primary(self, slots: tuple[Slot, ...]) -> bool:
+        return Slot(self._view.me, None) in slots
 
     async def _forward(
         self, node: NodeId, request: ForwardPut, deadline_s: float
@@ -271,41 +297,37 @@ class Coordinator:
             return None
         raise failure
 
-    async def _coordinate(
-        self, request: ForwardPut, context: Context, quorum: WriteQuorum, deadline_s: float
-    ) -> Written:
-        view = self._view
-        key = request.key
-        slots = view.slots(key, quorum.n, sloppy=quorum.sloppy)
+    async def _coordinate(self, work: "_Work", slots: tuple[Slot, ...]) -> Written:
+        key = work.request.key
         write = Write(
             key,
             slots,
-            quorum,
+            work.quorum,
             send=self._send,
-            stand_ins=lambda: self._stand_ins(key, quorum),
+            stand_ins=lambda: self._stand_ins(key, work.quorum),
             replica_timeout_s=self._replica_timeout_s,
             counters=self._stats.counters,
         )
         state = None
         own_copy_is_sound = self._clock_s() >= self._own_copy_doubted_until_s
-        if Slot(view.me, None) in slots and own_copy_is_sound:
+        if own_copy_is_sound and self._is_primary(slots):
             self._afresh.forget(key)
-            state = self._mint_from_own(request, context, write)
+            state = self._mint_from_own(work, write)
         if state is not None:
-            write.start(state, stored_by=view.me)
+            write.start(state, stored_by=self._view.me)
         else:
-            state = self._mint_afresh(request, context)
+            state = self._mint_afresh(work)
             write.start(state, stored_by=None)
-        deadline = asyncio.get_running_loop().call_at(deadline_s, write.expire)
+        deadline = asyncio.get_running_loop().call_at(work.deadline_s, write.expire)
         try:
             await write.done
         finally:
             deadline.cancel()
         return Written(
-            acks=write.acks, state=decode_siblings(state) if request.return_state else None
+            acks=write.acks, state=decode_siblings(state) if work.request.return_state else None
         )
 
-    def _mint_from_own(self, request: ForwardPut, context: Context, write: Write) -> bytes | None:
+    def _mint_from_own(self, work: "_Work", write: Write) -> bytes | None:
         """Write to this node's own copy, a dot following on the state there; None if it cannot be.
 
         Raises:
@@ -314,18 +336,8 @@ class Coordinator:
         """
 
         def update(state: Siblings, actor: Actor, floor: int) -> Siblings:
-            new = written(state, actor, floor, request.value, context, Conflicts(request.policy))
-            if len(new) > max(self._siblings_max, len(state)):
-                raise BadRequest(
-                    f"the key has {len(state)} siblings, the most is {self._siblings_max};"
-                    " read it and write with its context"
-                )
-            size = sum(len(value) for _, value in new.dots())
-            if size > STATE_BYTES_MAX:
-                raise BadRequest(
-                    f"the key's siblings would have {size} bytes, the most is {STATE_BYTES_MAX};"
-                    " read it and write with its context"
-                )
+            new = written(state, actor, floor, work.request.value, work.context, work.conflicts)
+            self._check_size(state, new)
             return new
 
         def stored(error: StorageError | None) -> None:
@@ -333,10 +345,31 @@ class Coordinator:
             write.on_reply(self._view.me, self._replica.outcome(error))
 
         try:
-            return self._objects.write(request.key, update, stored)
+            return self._objects.write(work.request.key, update, stored)
         except StorageError as error:
             log.error("own copy cannot be read", extra={"reason": str(error)})
             return None
+
+    def _check_size(self, state: Siblings, new: Siblings) -> None:
+        """Refuse a write that would leave the key with more than it can have.
+
+        Raises:
+            BadRequest: too many siblings, or too large ones.
+        """
+        siblings = len(new)
+        if siblings < 2:
+            return
+        if siblings > max(self._siblings_max, len(state)):
+            raise BadRequest(
+                f"the key has {len(state)} siblings, the most is {self._siblings_max};"
+                " read it and write with its context"
+            )
+        size = sum(len(value) for _, value in new.dots())
+        if size > STATE_BYTES_MAX:
+            raise BadRequest(
+                f"the key's siblings would have {size} bytes, the most is {STATE_BYTES_MAX};"
+                " read it and write with its context"
+            )
 
     def _judge_own_copy(self, *, sound: bool) -> None:
         if sound:
@@ -349,12 +382,13 @@ class Coordinator:
         """A node can be reached again that could not be before."""
         self._afresh.forget_all()
 
-    def _mint_afresh(self, request: ForwardPut, context: Context) -> bytes:
+    def _mint_afresh(self, work: "_Work") -> bytes:
         """The state of the write, and of those minted here before it; of no copy."""
-        conflicts = Conflicts(request.policy)
         return self._afresh.write(
-            request.key,
-            lambda state, actor: written(state, actor, 0, request.value, context, conflicts),
+            work.request.key,
+            lambda state, actor: written(
+                state, actor, 0, work.request.value, work.context, work.conflicts
+            ),
         )
 
     def _stand_ins(self, key: bytes, quorum: WriteQuorum) -> list[NodeId]:
