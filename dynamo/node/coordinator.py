@@ -3,12 +3,10 @@
 A read is coordinated where it arrives. A write is coordinated by a primary of its key, which mints
 the dot from the state it holds; a node that is none forwards to one. Where no primary can be
 reached, whoever has the request coordinates it as a new actor: it holds no copy to continue from
-(`afresh`).
+(`minting`).
 """
 
 import asyncio
-import logging
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -20,14 +18,13 @@ from dynamo.core.codec import (
     encode_siblings,
     encode_value,
 )
-from dynamo.core.conflicts import is_live, written
-from dynamo.core.ids import Actor, Key, NodeId, decode_key, encode_key
+from dynamo.core.conflicts import is_live
+from dynamo.core.ids import Key, NodeId, decode_key, encode_key
 from dynamo.core.quorum import N_MAX, Conflicts, ReadQuorum, WriteQuorum
 from dynamo.core.ring import Slot
 from dynamo.core.siblings import Context, Siblings
 from dynamo.core.values import Value
 from dynamo.errors import (
-    BadRequest,
     DeadlineExceeded,
     DynamoError,
     NotReady,
@@ -37,8 +34,8 @@ from dynamo.errors import (
     ProtocolError,
     StorageError,
 )
-from dynamo.node.afresh import Afresh
 from dynamo.node.cluster_view import ClusterView
+from dynamo.node.minting import Minting, NewValue
 from dynamo.node.reads import Read
 from dynamo.node.replica import Replica
 from dynamo.node.stats import Stats
@@ -46,18 +43,6 @@ from dynamo.node.writes import Send, Write
 from dynamo.rpc.failures import to_error
 from dynamo.rpc.messages import Failed, ForwardPut, PutDone
 from dynamo.rpc.peers import Peers
-from dynamo.storage.objects import ObjectStore
-
-log = logging.getLogger(__name__)
-
-OWN_COPY_REST_S_MIN = 1.0
-OWN_COPY_REST_S_MAX = 300.0
-"""After a commit failed, dots are minted without the own copy for so long, twice as long after each
-further failure: a full disk would else cost the keys it coordinates a clock entry with every write
-(`core/actors.py`), and nothing takes those out again."""
-
-STATE_BYTES_MAX = 60 * 2**20
-"""All siblings of a key together; a state must fit into one frame between nodes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,16 +63,14 @@ class _Work(NamedTuple):
 
     Attributes:
         request: as it would be forwarded.
-        context: what the client was shown.
+        new: what it says.
         quorum: what is enough.
-        conflicts: how they are treated in the key's bucket.
         deadline_s: by the loop's clock.
     """
 
     request: ForwardPut
-    context: Context
+    new: NewValue
     quorum: WriteQuorum
-    conflicts: Conflicts
     deadline_s: float
 
 
@@ -97,31 +80,25 @@ class Coordinator:
     def __init__(
         self,
         view: ClusterView,
-        objects: ObjectStore,
+        minting: Minting,
         replica: Replica,
         peers: Peers,
         send: Send,
         stats: Stats,
         clock_s: Callable[[], float],
         wall_ms: Callable[[], int],
-        dice_bytes: Callable[[int], bytes],
         *,
         replica_timeout_s: float,
-        siblings_max: int,
     ) -> None:
         self._view = view
-        self._objects = objects
+        self._minting = minting
         self._replica = replica
         self._peers = peers
         self._send = send
         self._stats = stats
         self._clock_s = clock_s
         self._wall_ms = wall_ms
-        self._afresh = Afresh(dice_bytes)
         self._replica_timeout_s = replica_timeout_s
-        self._siblings_max = siblings_max
-        self._own_copy_doubted_until_s = -math.inf
-        self._own_copy_rest_s = OWN_COPY_REST_S_MIN
 
     # -- reads -----------------------------------------------------------------------------------
 
@@ -202,7 +179,8 @@ class Coordinator:
             return_state,
         )
         try:
-            work = _Work(request, context or {}, quorum, conflicts, started_s + timeout_s)
+            new = NewValue(request.key, request.value, context or {}, conflicts)
+            work = _Work(request, new, quorum, started_s + timeout_s)
             return await self._route(work)
         except DynamoError:
             counters.writes_unmet += 1
@@ -248,7 +226,8 @@ class Coordinator:
         quorum = _quorum_of(request)
         decode_key(request.key)
         context = decode_context(request.context) if request.context else {}
-        work = _Work(request, context, quorum, Conflicts(request.policy), deadline_s)
+        new = NewValue(request.key, request.value, context, Conflicts(request.policy))
+        work = _Work(request, new, quorum, deadline_s)
         done = await self._coordinate(work, self._slots(work))
         return PutDone(done.acks, encode_siblings(done.state) if done.state else b"")
 
@@ -308,15 +287,16 @@ class Coordinator:
             replica_timeout_s=self._replica_timeout_s,
             counters=self._stats.counters,
         )
-        state = None
-        own_copy_is_sound = self._clock_s() >= self._own_copy_doubted_until_s
-        if own_copy_is_sound and self._is_primary(slots):
-            self._afresh.forget(key)
-            state = self._mint_from_own(work, write)
+        me = self._view.me
+
+        def stored(error: StorageError | None) -> None:
+            write.on_reply(me, self._replica.outcome(error))
+
+        state = self._minting.from_own_copy(work.new, stored) if self._is_primary(slots) else None
         if state is not None:
-            write.start(state, stored_by=self._view.me)
+            write.start(state, stored_by=me)
         else:
-            state = self._mint_afresh(work)
+            state = self._minting.from_nothing(work.new)
             write.start(state, stored_by=None)
         deadline = asyncio.get_running_loop().call_at(work.deadline_s, write.expire)
         try:
@@ -325,70 +305,6 @@ class Coordinator:
             deadline.cancel()
         return Written(
             acks=write.acks, state=decode_siblings(state) if work.request.return_state else None
-        )
-
-    def _mint_from_own(self, work: "_Work", write: Write) -> bytes | None:
-        """Write to this node's own copy, a dot following on the state there; None if it cannot be.
-
-        Raises:
-            BadRequest: the key would have too many siblings.
-            Overloaded: too much waits for the disk.
-        """
-
-        def update(state: Siblings, actor: Actor, floor: int) -> Siblings:
-            new = written(state, actor, floor, work.request.value, work.context, work.conflicts)
-            self._check_size(state, new)
-            return new
-
-        def stored(error: StorageError | None) -> None:
-            self._judge_own_copy(sound=error is None)
-            write.on_reply(self._view.me, self._replica.outcome(error))
-
-        try:
-            return self._objects.write(work.request.key, update, stored)
-        except StorageError as error:
-            log.error("own copy cannot be read", extra={"reason": str(error)})
-            return None
-
-    def _check_size(self, state: Siblings, new: Siblings) -> None:
-        """Refuse a write that would leave the key with more than it can have.
-
-        Raises:
-            BadRequest: too many siblings, or too large ones.
-        """
-        siblings = len(new)
-        if siblings < 2:
-            return
-        if siblings > max(self._siblings_max, len(state)):
-            raise BadRequest(
-                f"the key has {len(state)} siblings, the most is {self._siblings_max};"
-                " read it and write with its context"
-            )
-        size = sum(len(value) for _, value in new.dots())
-        if size > STATE_BYTES_MAX:
-            raise BadRequest(
-                f"the key's siblings would have {size} bytes, the most is {STATE_BYTES_MAX};"
-                " read it and write with its context"
-            )
-
-    def _judge_own_copy(self, *, sound: bool) -> None:
-        if sound:
-            self._own_copy_rest_s = OWN_COPY_REST_S_MIN
-        else:
-            self._own_copy_doubted_until_s = self._clock_s() + self._own_copy_rest_s
-            self._own_copy_rest_s = min(2 * self._own_copy_rest_s, OWN_COPY_REST_S_MAX)
-
-    def on_return(self) -> None:
-        """A node can be reached again that could not be before."""
-        self._afresh.forget_all()
-
-    def _mint_afresh(self, work: "_Work") -> bytes:
-        """The state of the write, and of those minted here before it; of no copy."""
-        return self._afresh.write(
-            work.request.key,
-            lambda state, actor: written(
-                state, actor, 0, work.request.value, work.context, work.conflicts
-            ),
         )
 
     def _stand_ins(self, key: bytes, quorum: WriteQuorum) -> list[NodeId]:

@@ -44,6 +44,7 @@ from dynamo.node.handoff import Handoff
 from dynamo.node.heartbeats import Heartbeats
 from dynamo.node.joining import PUSH_PEERS_MAX, Joining
 from dynamo.node.listing import Listing
+from dynamo.node.minting import Minting
 from dynamo.node.replica import DONE, Replica, Respond
 from dynamo.node.stats import Stats
 from dynamo.node.tasks import Tasks
@@ -179,18 +180,19 @@ class Node:
             weight=config.weight,
             zone=config.zone,
         )
+        self._minting = Minting(
+            self._objects, dice.randbytes, clock_s, siblings_max=config.siblings_max
+        )
         self.coordinator = Coordinator(
             self.view,
-            self._objects,
+            self._minting,
             self.replica,
             self._peers,
             self._send,
             self.stats,
             clock_s,
             wall_ms,
-            dice.randbytes,
             replica_timeout_s=config.replica_timeout_s,
-            siblings_max=config.siblings_max,
         )
         self.listing = Listing(
             self.view, self._send, clock_s, replica_timeout_s=config.replica_timeout_s
@@ -220,7 +222,7 @@ class Node:
             except CodecError as error:  # gossip brings it anew, if it is of use
                 log.error("a remembered fact makes no sense", extra={"reason": str(error)})
         self.view.on_change.append(self._on_fact)
-        self.view.on_return.append(self.coordinator.on_return)
+        self.view.on_return.append(self._minting.on_return)
         await self._server.start(self.config.rpc_address)
         self._joining.announce()
         self._peers.keep(self._wanted_peers())
