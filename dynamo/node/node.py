@@ -22,7 +22,7 @@ from collections.abc import Callable, Mapping
 
 from dynamo.config import ClusterConfig, NodeConfig
 from dynamo.core.detector import Detector
-from dynamo.core.facts import Fact, decode_fact, encode_fact
+from dynamo.core.facts import Fact
 from dynamo.core.ids import Address, Bucket, NodeId
 from dynamo.core.membership import member_name
 from dynamo.core.properties import PropertyBook
@@ -33,12 +33,11 @@ from dynamo.errors import (
     DynamoError,
     NotReady,
     OutcomeUnknown,
-    Overloaded,
     StartupError,
-    StorageError,
 )
 from dynamo.node.cluster_view import ClusterView
 from dynamo.node.coordinator import Coordinator
+from dynamo.node.fact_memory import NAME_BYTES_MAX, FactMemory
 from dynamo.node.gossip import Gossip
 from dynamo.node.handoff import Handoff
 from dynamo.node.heartbeats import Heartbeats
@@ -66,7 +65,7 @@ from dynamo.rpc.messages import (
 from dynamo.rpc.peers import Peers
 from dynamo.rpc.server import Server
 from dynamo.rpc.wire import Wire
-from dynamo.storage.engine import KEY_BYTES_MAX, Engine, OnCommit, Put, Table
+from dynamo.storage.engine import Engine
 from dynamo.storage.hints import HintStore
 from dynamo.storage.objects import ObjectStore
 
@@ -79,8 +78,6 @@ UNFIT_LOOK_S = 0.5
 
 PAUSE_S = 1.0
 """A silence this long is nobody's fault: a busy machine, a pause of the interpreter."""
-
-FACT_KEY = b"fact:"
 
 
 class Node:
@@ -137,6 +134,7 @@ class Node:
 
         properties = PropertyBook(cluster.bucket_types, cluster.bucket_defaults)
         self.view = ClusterView(me, cluster.partitions, properties)
+        self._memory = FactMemory(engine, self.view.facts)
         self._objects = ObjectStore(engine, self._partition_of, dice)
         self._hints = HintStore(engine)
         self.replica = Replica(self._objects, self._hints, self.stats.counters, wall_ms)
@@ -216,7 +214,7 @@ class Node:
             StartupError: an operator removed this node from the cluster.
             StorageError: the disk cannot be read.
         """
-        for fact in self._remembered():
+        for fact in self._memory.recall():
             try:
                 self.view.learn(fact)
             except CodecError as error:  # gossip brings it anew, if it is of use
@@ -235,7 +233,7 @@ class Node:
         try:
             await self._joining.join()
             # A node that forgot who else is there would serve by the ring of before.
-            await self._written_down(member_name(self.view.me))
+            await self._memory.keep_durably(member_name(self.view.me))
             self._serves = True
             log.info("joined", extra={"members": len(self.view.membership.holders())})
         except Exception as error:
@@ -369,47 +367,10 @@ class Node:
         if ok:
             self._detector.heard(node, self._loop.time())
 
-    def _remembered(self) -> list[Fact]:
-        stored = self._engine.scan(Table.META, FACT_KEY, FACT_KEY + b"\xff", limit=1_000_000)
-        facts = []
-        for _, encoded in stored:
-            try:
-                facts.append(decode_fact(encoded))
-            except CodecError as error:  # gossip brings it anew
-                log.error("a remembered fact does not decode", extra={"reason": str(error)})
-        return facts
-
     def _on_fact(self, fact: Fact) -> None:
         self._peers.keep(self._wanted_peers())
-        try:
-            self._write_down(fact.name, _remembering)
-        except Overloaded:
-            log.warning("a fact was not written down; gossip will bring it again")
-
-    def _write_down(self, name: bytes, on_commit: OnCommit) -> None:
-        """Remember the newest fact of that name, which may be newer than the one that came."""
-        fact = self.view.facts.get(name)
-        assert fact is not None, "it was learnt"
-        self._engine.commit([Put(Table.META, FACT_KEY + name, encode_fact(fact))], on_commit)
-
-    async def _written_down(self, name: bytes) -> None:
-        """Return once the newest fact of that name, and all facts taken before, are durable.
-
-        Raises:
-            StorageError: they could not be stored.
-        """
-        durable: asyncio.Future[None] = self._loop.create_future()
-
-        def ended(error: StorageError | None) -> None:
-            if durable.done():
-                return  # nobody waits any more
-            if error is None:
-                durable.set_result(None)
-            else:
-                durable.set_exception(error)
-
-        self._write_down(name, ended)
-        await durable
+        # The newest of that name, not `fact`: it may have been answered by a newer one already.
+        self._memory.keep(fact.name)
 
     # -- bucket properties -----------------------------------------------------------------------
 
@@ -434,10 +395,10 @@ class Node:
             await self._publish(fact)
 
     async def _publish(self, fact: Fact) -> None:
-        if len(FACT_KEY) + len(fact.name) > KEY_BYTES_MAX:
+        if len(fact.name) > NAME_BYTES_MAX:
             raise BadRequest("the bucket's name is too long to have properties of its own")
         self.view.learn(fact)
-        await self._written_down(fact.name)
+        await self._memory.keep_durably(fact.name)
         await self._gossip.push(fact, peers_max=PUSH_PEERS_MAX)
 
     # -- what an operator asks -------------------------------------------------------------------
@@ -498,8 +459,3 @@ class Node:
             "corrupted_records_total": self._objects.corrupted,
             "task_failures_total": self._tasks.failures,
         }
-
-
-def _remembering(error: StorageError | None) -> None:
-    if error is not None:
-        log.error("a fact could not be written down", extra={"reason": str(error)})

@@ -1,0 +1,74 @@
+"""The facts a node has on disk: what it knows of its cluster when it starts again."""
+
+import asyncio
+import logging
+
+from dynamo.core.facts import Fact, FactBook, decode_fact, encode_fact
+from dynamo.errors import CodecError, Overloaded, StorageError
+from dynamo.storage.engine import KEY_BYTES_MAX, Engine, OnCommit, Put, Table
+
+log = logging.getLogger(__name__)
+
+_PREFIX = b"fact:"
+
+NAME_BYTES_MAX = KEY_BYTES_MAX - len(_PREFIX)
+"""A fact of a longer name cannot be kept."""
+
+
+class FactMemory:
+    """Keeps the newest of each fact of a book."""
+
+    def __init__(self, engine: Engine, book: FactBook) -> None:
+        self._engine = engine
+        self._book = book
+
+    def recall(self) -> list[Fact]:
+        """All facts on disk; one that cannot be read is left out, for gossip brings it again.
+
+        Raises:
+            StorageError: the disk cannot be read.
+        """
+        facts = []
+        for _, encoded in self._engine.scan(Table.META, _PREFIX, _PREFIX + b"\xff", 1_000_000):
+            try:
+                facts.append(decode_fact(encoded))
+            except CodecError as error:
+                log.error("a remembered fact does not decode", extra={"reason": str(error)})
+        return facts
+
+    def keep(self, name: bytes) -> None:
+        """Begin to write down the newest fact of that name; if it fails, gossip brings it again."""
+        try:
+            self._commit(name, _kept)
+        except Overloaded as error:
+            log.warning("a fact was not written down", extra={"reason": str(error)})
+
+    async def keep_durably(self, name: bytes) -> None:
+        """Return once the newest fact of that name, and all kept before it, are durable.
+
+        Raises:
+            StorageError: they could not be stored.
+            Overloaded: too much waits for the disk.
+        """
+        durable: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def ended(error: StorageError | None) -> None:
+            if durable.done():
+                return  # nobody waits any more
+            if error is None:
+                durable.set_result(None)
+            else:
+                durable.set_exception(error)
+
+        self._commit(name, ended)
+        await durable
+
+    def _commit(self, name: bytes, on_commit: OnCommit) -> None:
+        fact = self._book.get(name)
+        assert fact is not None, "it was learnt"
+        self._engine.commit([Put(Table.META, _PREFIX + name, encode_fact(fact))], on_commit)
+
+
+def _kept(error: StorageError | None) -> None:
+    if error is not None:
+        log.error("a fact could not be written down", extra={"reason": str(error)})
