@@ -33,11 +33,6 @@ def name_bytes(name: Name) -> bytes:
         raise BadRequest(f"not a name: {name!r}") from error
 
 
-def name_text(name: bytes) -> str:
-    """The inverse of `name_bytes`."""
-    return name.decode("utf-8", "surrogateescape")
-
-
 def bucket_path(bucket: Bucket) -> str:
     """The path that everything in this bucket begins with.
 

@@ -131,10 +131,6 @@ class Detector:
                 heard.last_s += pause_s
             heard.last_heartbeat_s = None
 
-    def forget(self, node: NodeId) -> None:
-        """The node left the cluster."""
-        self._heard.pop(node, None)
-
     def phi(self, node: NodeId, now_s: float) -> float:
         """How improbable this silence is; 200 for a node that was lost or never heard of."""
         heard = self._heard.get(node)

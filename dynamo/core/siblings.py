@@ -86,19 +86,6 @@ class Siblings:
                 changed[actor] = joined
         return Siblings(entries={**mine, **changed}) if changed else self
 
-    def discard(self, context: Context) -> "Siblings":
-        """This state without the values that `context` covers.
-
-        Nothing is learned: a dot that `context` covers and this state never saw stays unseen, and
-        its value is live here if it comes later. Answers `self` if no value goes.
-        """
-        changed: dict[Actor, Entry] = {}
-        for actor, (counter, values) in self.entries.items():
-            live = counter - context.get(actor, 0)
-            if values and live < len(values):
-                changed[actor] = (counter, values[: max(live, 0)])
-        return Siblings(entries={**self.entries, **changed}) if changed else self
-
     def supersede(self, context: Context) -> "Siblings":
         """This state after everything that `context` covers was overwritten or deleted.
 

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable
 
 from dynamo.core.facts import MEMBER, PROPERTIES, Fact, FactBook
-from dynamo.core.ids import Address, NodeId
+from dynamo.core.ids import NodeId
 from dynamo.core.membership import MemberRecord, Membership, MemberState, decode_member
 from dynamo.core.properties import PropertyBook
 from dynamo.core.ring import PreferenceList, Ring, RingMember, Slot
@@ -44,7 +44,6 @@ class ClusterView:
         self.reachable: set[NodeId] = {me}
         self.on_change: list[Callable[[Fact], None]] = []
         self.on_return: list[Callable[[], None]] = []
-        self._addresses: dict[NodeId, Address] = {}
 
     def learn(self, fact: Fact) -> bool:
         """Take a fact if it is new and makes sense. Returns whether it was taken.

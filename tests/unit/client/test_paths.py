@@ -11,7 +11,6 @@ from dynamo.client.paths import (
     bucket_path,
     key_path,
     name_bytes,
-    name_text,
     query_text,
 )
 from dynamo.core.ids import Bucket, Key
@@ -48,12 +47,6 @@ def test_any_bytes_make_one_segment_that_decodes_to_them(key: bytes) -> None:
     segment = key_path(Key(b"default", b"b", key)).removeprefix("/buckets/b/keys/")
     assert "/" not in segment
     assert unquote_to_bytes(segment) == key
-
-
-@settings(deadline=None)
-@given(st.binary(max_size=20))
-def test_a_name_survives_being_text(name: bytes) -> None:
-    assert name_bytes(name_text(name)) == name
 
 
 def test_a_name_may_be_bytes() -> None:

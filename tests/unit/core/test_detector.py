@@ -95,13 +95,6 @@ def test_node_that_stood_still_itself_does_not_blame_the_others() -> None:
     assert detector.opinion(PEER, 23.0) is Opinion.SUSPECT, "but it goes on watching"
 
 
-def test_forgotten_node_is_as_if_never_heard_of() -> None:
-    detector = _detector()
-    _beating(detector, until_s=10.0)
-    detector.forget(PEER)
-    assert detector.phi(PEER, 10.0) == 200.0
-
-
 @given(st.lists(st.floats(0.01, 3.0), max_size=200), st.floats(0, 60), st.floats(0, 60))
 def test_phi_grows_with_silence(intervals: list[float], first_s: float, more_s: float) -> None:
     detector = _detector()

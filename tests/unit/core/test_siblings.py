@@ -312,17 +312,6 @@ def test_any_write_on_any_state_keeps_every_run_of_dots_unbroken(
 
 
 @given(states, contexts)
-def test_discard_drops_what_is_covered_and_learns_nothing(
-    state: Siblings, context: Context
-) -> None:
-    left = state.discard(context)
-    assert dict(left.dots()) == outside(state, context)
-    assert left.context() == state.context()
-    if len(left) == len(state):
-        assert left is state
-
-
-@given(states, contexts)
 def test_supersede_is_the_merge_with_a_state_that_saw_it_all_and_holds_nothing(
     state: Siblings, context: Context
 ) -> None:
@@ -337,11 +326,6 @@ def test_a_superseded_value_that_arrives_late_stays_gone() -> None:
     late = EMPTY.write(A, b"old", {}, 0)
     overwritten = EMPTY.write(B, b"new", late.context(), 0)
     assert [value for _, value in overwritten.merge(late).dots()] == [b"new"]
-
-
-def test_a_discarded_dot_that_arrives_late_is_live() -> None:
-    late = EMPTY.write(A, b"late", {}, 0)
-    assert EMPTY.discard({A: 1}).merge(late) == late
 
 
 def test_a_forgotten_state_does_not_mint_a_dot_again() -> None:
