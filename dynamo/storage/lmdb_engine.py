@@ -74,6 +74,13 @@ class LmdbEngine:
             StartupError: the store cannot be opened.
         """
         try:
+            # LMDB would take an empty file for a new store, and what was in it for never written.
+            data = path / "data.mdb"
+            if data.exists() and data.stat().st_size == 0:
+                raise StartupError(
+                    f"{data} is empty: its content was lost; remove the node's data directory"
+                    " to start it anew and have it mended from the others"
+                )
             self._env = lmdb.open(
                 str(path),
                 map_size=map_bytes_max,

@@ -168,3 +168,11 @@ def test_what_was_acknowledged_survives_sigkill(tmp_path: Path, durability: Dura
         await engine.close()
 
     asyncio.run(check())
+
+
+async def test_data_file_that_lost_its_content_is_not_taken_for_a_new_store(tmp_path: Path) -> None:
+    engine = LmdbEngine(tmp_path)
+    await engine.close()
+    (tmp_path / "data.mdb").write_bytes(b"")
+    with pytest.raises(StartupError, match="is empty: its content was lost"):
+        LmdbEngine(tmp_path)
