@@ -78,8 +78,8 @@ class LmdbEngine:
             data = path / "data.mdb"
             if data.exists() and data.stat().st_size == 0:
                 raise StartupError(
-                    f"{data} is empty: its content was lost; remove the node's data directory"
-                    " to start it anew and have it mended from the others"
+                    f"{data} is empty: its content was lost;"
+                    " remove the node's data directory to start it with nothing"
                 )
             self._env = lmdb.open(
                 str(path),
