@@ -93,7 +93,7 @@ def _choose(situation: Situation, relative_weight: float) -> tuple[int, ...]:
     outcomes = []
     for count in counts:
         outcomes.append(search(situation, count))
-        if outcomes[-1].overload <= 1:
+        if not outcomes[-1].overload:
             break
     return Outcome.best(outcomes).tokens
 
