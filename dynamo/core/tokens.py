@@ -23,7 +23,7 @@ TOKENS_PER_NODE = 7
 """Of a node of average weight; a few more where that makes the load more level.
 
 More tokens spread the load of a lost node wider, but each owns at least its own partition, so all
-of them must stay well below Q: Q=256 stays level to 31 nodes, Q=1024 to 100. The number is odd
+of them must stay well below Q: Q=256 stays level to 30 nodes, Q=1024 to 100. The number is odd
 because spans that halve evenly make patterns which hold back the level of three replicas.
 """
 
