@@ -65,6 +65,16 @@ async def _wait_until_all_are_up(url: str) -> None:
     await eventually(all_up, within_s=30, what=f"{url} reaches every node")
 
 
+async def _wait_until_hints_are_delivered(url: str) -> None:
+    """A write that stand-ins acknowledged is read from its primaries once it was handed to them."""
+
+    async def delivered() -> bool:
+        async with Client([url]) as client:
+            return (await client.stats())["hints_held"] == 0
+
+    await eventually(delivered, within_s=30, what=f"{url} has delivered its hints")
+
+
 async def test_every_acknowledged_write_survives_a_kill_of_all_nodes(five: LocalCluster) -> None:
     stop = asyncio.Event()
     async with Client(five.urls) as client:
@@ -81,6 +91,8 @@ async def test_every_acknowledged_write_survives_a_kill_of_all_nodes(five: Local
         await asyncio.gather(*(node.restart() for node in five.nodes.values()))
         for url in five.urls:
             await _wait_until_all_are_up(url)
+        for url in five.urls:
+            await _wait_until_hints_are_delivered(url)
         await _assert_readable(client, acknowledged)
 
 
