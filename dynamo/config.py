@@ -65,6 +65,13 @@ _Count = Annotated[
 _Seconds = Annotated[
     float, msgspec.Meta(ge=0.01, le=3600, description="a number of seconds from 0.01 to 3600")
 ]
+_Age = Annotated[
+    float, msgspec.Meta(ge=1, le=10 * 365 * 86400, description="a number of seconds from 1 on")
+]
+_Milliseconds = Annotated[
+    float, msgspec.Meta(ge=1, le=60_000, description="a number of milliseconds from 1 to 60000")
+]
+_Switch = Annotated[bool, msgspec.Meta(description="true or false")]
 _Phi = Annotated[float, msgspec.Meta(ge=0.1, le=100, description="a number from 0.1 to 100")]
 _Partitions = Annotated[
     int,
@@ -111,12 +118,16 @@ class ClusterConfig:
         bucket_types: type name, and the properties its buckets start with where they differ from
             Riak's. Requests reach them as `/types/NAME/buckets/...`.
         bucket_defaults: properties of buckets without a type, where they differ from Riak's.
+        stragglers_s_max: seconds after which nothing that was begun or sent has an effect any more.
+            Deleted keys are forgotten only after three times that; no node may wait longer for a
+            replica than this.
     """
 
     name: _Name = "dynamo"
     partitions: _Partitions = 256
     bucket_types: _BucketTypes = field(default_factory=dict)
     bucket_defaults: _Properties = field(default_factory=dict)
+    stragglers_s_max: _Seconds = 10.0
 
     def __post_init__(self) -> None:
         if self.partitions & (self.partitions - 1):
@@ -138,7 +149,10 @@ class ClusterConfig:
 
     def fingerprint(self) -> str:
         """What two nodes must agree on to be of one cluster, readable enough for a refusal."""
-        return f"partitions={self.partitions} hash={HASH_NAME} format={FORMAT}"
+        return (
+            f"partitions={self.partitions} hash={HASH_NAME} format={FORMAT}"
+            f" stragglers_s_max={self.stragglers_s_max:g}"
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,7 +189,16 @@ class NodeConfig:
         object_bytes_max: largest body of an object, in bytes.
         siblings_max: most siblings of one key; a write that would make more is refused.
         requests_in_flight_max: client requests at work at once; more are refused at once.
+        hinted_handoff: whether hints are delivered; they are kept all the same.
         handoff_interval_s: seconds between looks for hints whose target is back.
+        hints_bytes_max: most bytes of hints; the oldest go first, and anti-entropy makes good.
+        hint_age_s_max: seconds after which a hint that could not be delivered goes too.
+        read_repair: whether a read sends replicas what it found them to lack.
+        anti_entropy: whether replicas compare what they hold, and mend it.
+        anti_entropy_interval_s: seconds between comparisons with a peer.
+        tombstone_collection: whether keys deleted everywhere are forgotten.
+        foreground_p99_ms_max: background work slows down while requests of clients take longer
+            than this at the 99th percentile, or than twice what they take without it.
         log_level: least level that is logged.
         log_format: "text" for people, "json" for one JSON object a line.
     """
@@ -202,7 +225,15 @@ class NodeConfig:
     object_bytes_max: _Bytes = 50 * 2**20
     siblings_max: _Count = 100
     requests_in_flight_max: _Count = 4096
+    hinted_handoff: _Switch = True
     handoff_interval_s: _Seconds = 2.0
+    hints_bytes_max: _Bytes = 2**30
+    hint_age_s_max: _Age = 7 * 86400.0
+    read_repair: _Switch = True
+    anti_entropy: _Switch = True
+    anti_entropy_interval_s: _Seconds = 5.0
+    tombstone_collection: _Switch = True
+    foreground_p99_ms_max: _Milliseconds = 100.0
     log_level: _LogLevel = "info"
     log_format: _LogFormat = "text"
 

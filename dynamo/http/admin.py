@@ -36,7 +36,7 @@ class Admin:
             {
                 "node": node.config.node_id,
                 "cluster": node.cluster.name,
-                "members": list(node.members()),
+                "members": list(node.operations.members()),
             }
         )
 
@@ -77,19 +77,20 @@ class Admin:
         )
 
     def _described(self, nodes: Iterable[NodeId]) -> list[dict[str, object]]:
-        addresses = {member["node"]: member["http"] for member in self._node.members()}
+        members = self._node.operations.members()
+        addresses = {member["node"]: member["http"] for member in members}
         return [
             {
                 "node": node,
                 "http": addresses.get(node),
-                "opinion": self._node.opinion(node),
+                "opinion": self._node.operations.opinion(node),
             }
             for node in nodes
         ]
 
     async def local(self, request: web.BaseRequest, target: Target, query: str) -> Reply:
         """What this node itself holds for a key, whoever should hold it."""
-        own, hints = self._node.local(_encoded(target))
+        own, hints = self._node.operations.local(_encoded(target))
         return json_reply(
             {
                 **_held(own),

@@ -83,7 +83,7 @@ class Buckets:
         reasons = self._node.properties.refused(bucket, changes)
         if reasons:
             return json_reply(reasons, 400)
-        await self._node.set_bucket_properties(bucket, changes)
+        await self._node.bucket_properties.change(bucket, changes)
         return STORED
 
     async def reset_properties(self, request: web.BaseRequest, target: Target, query: str) -> Reply:
@@ -91,7 +91,7 @@ class Buckets:
         bucket = Bucket(target.bucket_type, target.bucket)
         if self._node.properties.of(bucket) is None:
             return NO_PATH
-        await self._node.reset_bucket_properties(bucket)
+        await self._node.bucket_properties.reset(bucket)
         return STORED
 
     # -- lists -----------------------------------------------------------------------------------

@@ -88,6 +88,42 @@ class ServedProperties(Protocol):
         ...
 
 
+class ServedBucketProperties(Protocol):
+    """Changes of bucket properties, on all nodes."""
+
+    async def change(self, bucket: Bucket, changes: Mapping[str, object]) -> None:
+        """Change properties of a bucket, or of a type as a whole.
+
+        Raises:
+            BadRequest: they are refused.
+        """
+        ...
+
+    async def reset(self, bucket: Bucket) -> None:
+        """Give a bucket its type's properties back."""
+        ...
+
+
+class ServedOperations(Protocol):
+    """What an operator asks."""
+
+    def members(self) -> Sequence[Member]:
+        """All members this node knows."""
+        ...
+
+    def opinion(self, node_id: NodeId) -> str:
+        """What this node thinks of another: up, suspect or down."""
+        ...
+
+    def local(self, encoded_key: bytes) -> tuple[bytes | None, Mapping[NodeId, bytes]]:
+        """The state this node holds for a key, and the hints it keeps, by whom they are for."""
+        ...
+
+    def read_stats(self) -> Figures:
+        """What the node counts, by the names that `/stats` shows."""
+        ...
+
+
 class ServedNode(Protocol):
     """One running node.
 
@@ -111,36 +147,12 @@ class ServedNode(Protocol):
     @property
     def properties(self) -> ServedProperties: ...
     @property
+    def bucket_properties(self) -> ServedBucketProperties: ...
+    @property
+    def operations(self) -> ServedOperations: ...
+    @property
     def ring(self) -> Ring: ...
 
     def wall_ms(self) -> int:
         """Milliseconds since 1970."""
-        ...
-
-    async def set_bucket_properties(self, bucket: Bucket, changes: Mapping[str, object]) -> None:
-        """Change properties of a bucket, or of a type as a whole, on all nodes.
-
-        Raises:
-            BadRequest: they are refused.
-        """
-        ...
-
-    async def reset_bucket_properties(self, bucket: Bucket) -> None:
-        """Give a bucket its type's properties back."""
-        ...
-
-    def members(self) -> Sequence[Member]:
-        """All members this node knows."""
-        ...
-
-    def opinion(self, node_id: NodeId) -> str:
-        """What this node thinks of another: up, suspect or down."""
-        ...
-
-    def local(self, encoded_key: bytes) -> tuple[bytes | None, Mapping[NodeId, bytes]]:
-        """The state this node holds for a key, and the hints it keeps, by whom they are for."""
-        ...
-
-    def read_stats(self) -> Figures:
-        """What the node counts, by the names that `/stats` shows."""
         ...

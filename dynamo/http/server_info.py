@@ -66,7 +66,7 @@ class ServerInfo:
         if form is None:
             return NOT_ACCEPTABLE
         figures = {
-            **self._node.read_stats(),
+            **self._node.operations.read_stats(),
             **self._figures(),
             "nodename": self._node.config.node_id,
             "ring_creation_size": self._node.ring.partitions,

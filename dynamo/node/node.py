@@ -15,35 +15,36 @@ plain values.
 
 import asyncio
 import logging
-import os
 import random
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from dynamo.config import ClusterConfig, NodeConfig
 from dynamo.core.detector import Detector
 from dynamo.core.facts import Fact
-from dynamo.core.ids import Address, Bucket, NodeId
+from dynamo.core.ids import Address, NodeId
 from dynamo.core.membership import member_name
 from dynamo.core.properties import PropertyBook
 from dynamo.core.ring import Ring
 from dynamo.errors import (
-    BadRequest,
     CodecError,
+    ConfigError,
     DynamoError,
     NotReady,
     OutcomeUnknown,
     StartupError,
 )
+from dynamo.node.bucket_properties import BucketProperties
 from dynamo.node.cluster_view import ClusterView
 from dynamo.node.coordinator import Coordinator
-from dynamo.node.fact_memory import NAME_BYTES_MAX, FactMemory
+from dynamo.node.fact_memory import FactMemory
 from dynamo.node.gossip import Gossip
 from dynamo.node.handoff import Handoff
 from dynamo.node.heartbeats import Heartbeats
-from dynamo.node.joining import PUSH_PEERS_MAX, Joining
+from dynamo.node.joining import Joining
 from dynamo.node.listing import Listing
 from dynamo.node.minting import Minting
+from dynamo.node.operations import Operations
 from dynamo.node.replica import DONE, Replica, Respond
 from dynamo.node.stats import Stats
 from dynamo.node.tasks import Tasks
@@ -91,6 +92,8 @@ class Node:
             ordered by it.
         coordinator: sees reads and writes through.
         listing: lists keys and buckets.
+        bucket_properties: changes the properties of buckets.
+        operations: answers an operator.
         stats: counts.
         view: the cluster as this node sees it.
         replica: what it holds.
@@ -109,9 +112,14 @@ class Node:
         """Called on the running loop that the node is to use; nothing is started yet.
 
         Raises:
-            ConfigError: a bucket property in the settings is wrong.
+            ConfigError: a bucket property in the settings is wrong, or a time out of bounds.
             StorageError: the disk cannot be read.
         """
+        if config.replica_timeout_s > cluster.stragglers_s_max:
+            raise ConfigError(
+                f"[node] replica_timeout_s is {config.replica_timeout_s:g}, but must be at most"
+                f" [cluster] stragglers_s_max ({cluster.stragglers_s_max:g})"
+            )
         loop = asyncio.get_running_loop()
         clock_s = loop.time
         self.cluster = cluster
@@ -202,6 +210,19 @@ class Node:
             self.stats.counters,
             interval_s=config.handoff_interval_s,
             call_timeout_s=config.replica_timeout_s,
+        )
+        self.bucket_properties = BucketProperties(self.view, self._memory, self._gossip)
+        self.operations = Operations(
+            self.view,
+            self._heartbeats,
+            self._detector,
+            self._objects,
+            self._hints,
+            self.stats,
+            self._peers,
+            self._server,
+            self._tasks,
+            clock_s,
         )
 
     # -- life ------------------------------------------------------------------------------------
@@ -372,90 +393,14 @@ class Node:
         # The newest of that name, not `fact`: it may have been answered by a newer one already.
         self._memory.keep(fact.name)
 
-    # -- bucket properties -----------------------------------------------------------------------
+    # -- what the interface asks -----------------------------------------------------------------
 
     @property
     def properties(self) -> PropertyBook:
         """The properties of all buckets."""
         return self.view.properties
 
-    async def set_bucket_properties(self, bucket: Bucket, changes: Mapping[str, object]) -> None:
-        """Change properties of a bucket, here at once and elsewhere by gossip.
-
-        Raises:
-            BadRequest: the changes are refused.
-            StorageError: they could not be written down here; gossip may spread them all the same.
-        """
-        await self._publish(self.properties.changed(bucket, changes, self.view.me))
-
-    async def reset_bucket_properties(self, bucket: Bucket) -> None:
-        """Give a bucket its type's properties back."""
-        fact = self.properties.reset(bucket, self.view.me)
-        if fact is not None:
-            await self._publish(fact)
-
-    async def _publish(self, fact: Fact) -> None:
-        if len(fact.name) > NAME_BYTES_MAX:
-            raise BadRequest("the bucket's name is too long to have properties of its own")
-        self.view.learn(fact)
-        await self._memory.keep_durably(fact.name)
-        await self._gossip.push(fact, peers_max=PUSH_PEERS_MAX)
-
-    # -- what an operator asks -------------------------------------------------------------------
-
     @property
     def ring(self) -> Ring:
         """The placement of partitions as this node knows it."""
         return self.view.ring
-
-    def opinion(self, node: NodeId) -> str:
-        """What this node thinks of another: up, suspect or down."""
-        return str(self._heartbeats.opinion(node))
-
-    def members(self) -> list[dict[str, object]]:
-        """All members as this node knows them, and what it thinks of them."""
-        now_s = self._loop.time()
-        return [
-            {
-                "node": record.node_id,
-                "state": record.state.name.lower(),
-                "incarnation": record.incarnation,
-                "rpc": str(record.rpc),
-                "http": str(record.http),
-                "zone": record.zone,
-                "weight": record.weight,
-                "tokens": len(record.tokens),
-                "opinion": self.opinion(record.node_id),
-                "phi": 0.0
-                if record.node_id == self.view.me
-                else round(self._detector.phi(record.node_id, now_s), 2),
-            }
-            for record in self.view.membership.all()
-        ]
-
-    def local(self, key: bytes) -> tuple[bytes | None, dict[NodeId, bytes]]:
-        """What this node itself holds for an encoded key: its copy, and hints by target."""
-        hints = {
-            target: state
-            for target in sorted(self._hints.targets())
-            if (state := self._hints.get(target, key)) is not None
-        }
-        return self._objects.get(key), hints
-
-    def read_stats(self) -> dict[str, int | float | str | list[str]]:
-        """What this node counts, by the names that `/stats` shows."""
-        return {
-            **self.stats.read(),
-            "os_pid": os.getpid(),
-            "ring_num_partitions": self.ring.partitions,
-            "ring_members": [str(holder.node_id) for holder in self.view.membership.holders()],
-            "connected_nodes": sorted(str(node) for node in self._peers.connected),
-            "hints_held": sum(self._hints.targets().values()),
-            "requests_from_peers_total": self._server.requests_in,
-            "requests_to_peers_total": self._peers.requests_out,
-            "replies_late_total": self._peers.replies_late,
-            "peer_bytes_in_total": self._peers.bytes_in + self._server.bytes_in,
-            "peer_bytes_out_total": self._peers.bytes_out + self._server.bytes_out,
-            "corrupted_records_total": self._objects.corrupted,
-            "task_failures_total": self._tasks.failures,
-        }

@@ -17,6 +17,9 @@ class Table(enum.Enum):
     META = "meta"
     OBJECTS = "objects"
     HINTS = "hints"
+    HINT_ORDER = "hint_order"
+    TREES = "trees"
+    TOMBSTONES = "tombstones"
 
 
 class Put(NamedTuple):

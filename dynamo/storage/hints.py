@@ -93,11 +93,7 @@ class HintStore:
             Overloaded: too much waits for the disk; the hint stays.
             StorageError: the disk cannot be read.
         """
-        place = _place(target, key)
-        if self._states.newest(place) == delivered:
-            self._states.delete(place, on_done)
-        else:
-            self._states.after_newest(place, on_done)
+        self._states.drop(_place(target, key), key, delivered, on_done)
 
     def _count(self, place: bytes, change: int) -> None:
         target = _target(place)

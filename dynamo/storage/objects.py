@@ -5,7 +5,7 @@ one contiguous range: what is listed, handed over or rebuilt together is read to
 """
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from dynamo.core.actors import Minter
 from dynamo.core.codec import decode_siblings
@@ -14,7 +14,7 @@ from dynamo.core.ids import ACTOR_BYTES, Actor, Bucket, decode_key, encode_bucke
 from dynamo.core.siblings import Siblings
 from dynamo.storage.engine import Engine, OnCommit, Table
 from dynamo.storage.records import after_prefix, place_of
-from dynamo.storage.states import Page, States
+from dynamo.storage.states import Companion, Page, States
 
 _PARTITION_BYTES = 2
 
@@ -29,7 +29,11 @@ class ObjectStore:
     """The states this node holds as an owner of their partitions. Keys are encoded keys."""
 
     def __init__(
-        self, engine: Engine, partition_of: Callable[[bytes], int], dice: random.Random
+        self,
+        engine: Engine,
+        partition_of: Callable[[bytes], int],
+        dice: random.Random,
+        companions: Sequence[Companion] = (),
     ) -> None:
         """Serve the objects of an engine, as an actor that never was before.
 
@@ -37,6 +41,7 @@ class ObjectStore:
             engine: where they are.
             partition_of: the partition of an encoded key.
             dice: draws actors. Two processes must never get the same numbers from theirs.
+            companions: what is kept in step with the objects.
         """
         self._minter = Minter(lambda: dice.randbytes(ACTOR_BYTES))
         self._partition_of = partition_of
@@ -46,6 +51,7 @@ class ObjectStore:
             prefix_bytes=lambda place: _PARTITION_BYTES,
             head_bytes=0,
             on_loss=self._minter.renew,
+            companions=companions,
         )
 
     @property
@@ -90,6 +96,29 @@ class ObjectStore:
             b"",
             on_done,
         )
+
+    def newest(self, key: bytes) -> bytes | None:
+        """The state that the next write builds on, durable or not.
+
+        Raises:
+            StorageError: the disk cannot be read.
+        """
+        return self._states.newest(self._place(key))
+
+    def forget(self, key: bytes, expected: bytes, on_done: OnCommit) -> bool:
+        """Hold nothing of a key any more, if its newest state is still `expected`.
+
+        Only what is held wherever it should be may be forgotten. Returns whether it is; `on_done`
+        is called once that is durable, or soon if the state has changed and stays.
+
+        Raises:
+            Overloaded: too much waits for the disk; nothing was forgotten.
+            StorageError: the disk cannot be read.
+        """
+        if is_live(decode_siblings(expected)):
+            # It lives on elsewhere, and what this actor minted next from nothing would deny it.
+            self._minter.renew()
+        return self._states.drop(self._place(key), key, expected, on_done)
 
     def keys(self, partition: int, bucket: bytes, after: bytes, limit: int) -> Page:
         """The keys of a bucket in a partition, deleted ones included.

@@ -14,13 +14,14 @@ replicas may hold it too, and to take its dots out again would declare its value
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Protocol
 
 from dynamo.core.codec import clock_of, decode_siblings, encode_siblings
 from dynamo.core.ids import decode_key
 from dynamo.core.siblings import Siblings
 from dynamo.errors import Corrupted, StorageError
-from dynamo.storage.engine import Delete, Engine, OnCommit, Put, Table
+from dynamo.storage.engine import Delete, Engine, OnCommit, Operation, Put, Table
 from dynamo.storage.records import seal, unseal
 
 Page = tuple[list[tuple[bytes, bytes]], bool]
@@ -33,6 +34,28 @@ If more follow, the page is not empty, so that its last key says where to go on.
 # of 1 KiB (5 ms), or one of 50 MiB. Rows are fetched few at a time, to overshoot by few.
 _PAGE_BYTES_MAX = 4 * 2**20
 _ROWS_AT_ONCE = 16
+
+
+class Companion(Protocol):
+    """Something kept in step with the states: stored in the same batch, or not at all."""
+
+    def along(self, key: bytes, before: bytes | None, after: bytes | None) -> Sequence[Operation]:
+        """What to store along with a change. It may still be refused, so nothing else is done.
+
+        Args:
+            key: encoded.
+            before: the encoded state until now; None if there is none.
+            after: the encoded state from now on; None if there is none.
+        """
+        ...
+
+    def changed(self, key: bytes, before: bytes | None, after: bytes | None) -> None:
+        """The change is on its way to the disk, after all that were told before it."""
+        ...
+
+    def in_doubt(self, place: bytes) -> None:
+        """A commit failed or a record is corrupted: what was told of this place may be wrong."""
+        ...
 
 
 class _Pending:
@@ -70,6 +93,7 @@ class States:
         prefix_bytes: Callable[[bytes], int],
         head_bytes: int,
         on_loss: Callable[[], None],
+        companions: Sequence[Companion] = (),
         on_count: Callable[[bytes, int], None] | None = None,
     ) -> None:
         """Serve one table.
@@ -80,6 +104,7 @@ class States:
             prefix_bytes: how many bytes of a place are not the key's.
             head_bytes: length of the head.
             on_loss: a commit failed or a record is corrupted: states may be gone or fall back.
+            companions: what is kept in step.
             on_count: a record came to a place (1) or went from it (-1), durably. It costs another
                 read per write.
         """
@@ -88,6 +113,7 @@ class States:
         self._prefix_bytes = prefix_bytes
         self._head_bytes = head_bytes
         self._on_loss = on_loss
+        self._companions = companions
         self._on_count = on_count
         self._pending: dict[bytes, _Pending] = {}
         # Corrupted records are lost once, however often they are read before they are replaced.
@@ -163,13 +189,13 @@ class States:
             decode_key(key)
         ours = decode_siblings(held)
         if theirs.merge(ours) is theirs:
-            self._store(place, key, head + incoming, on_done)
+            self._store(place, key, held, head + incoming, on_done)
             return
         merged = ours.merge(theirs)
         if merged is ours:
             self.after_newest(place, on_done)
         else:
-            self._store(place, key, head + encode_siblings(merged), on_done)
+            self._store(place, key, held, head + encode_siblings(merged), on_done)
 
     def write(
         self,
@@ -193,17 +219,24 @@ class States:
         if encoded == held:
             self.after_newest(place, on_done)
         else:
-            self._store(place, key, head + encoded, on_done)
+            self._store(place, key, held, head + encoded, on_done)
         return encoded
 
-    def delete(self, place: bytes, on_done: OnCommit) -> None:
-        """Remove the record, and call `on_done` once that is durable.
+    def drop(self, place: bytes, key: bytes, expected: bytes, on_done: OnCommit) -> bool:
+        """Remove the record if its newest state is still `expected`; returns whether it is.
+
+        `on_done` is called once the record is durably gone, or soon if it stays.
 
         Raises:
             Overloaded: too much waits for the disk; nothing was removed.
             StorageError: the disk cannot be read.
         """
-        self._store(place, b"", None, on_done)
+        is_expected = self.newest(place) == expected
+        if is_expected:
+            self._store(place, key, expected, None, on_done)
+        else:
+            self.after_newest(place, on_done)
+        return is_expected
 
     def after_newest(self, place: bytes, on_done: OnCommit) -> None:
         """Call `on_done`, never at once, when the newest state of the place is durable."""
@@ -213,7 +246,10 @@ class States:
         else:
             asyncio.get_running_loop().call_soon(on_done, None)
 
-    def _store(self, place: bytes, key: bytes, payload: bytes | None, on_done: OnCommit) -> None:
+    def _store(
+        self, place: bytes, key: bytes, held: bytes, payload: bytes | None, on_done: OnCommit
+    ) -> None:
+        """Begin to store `payload`, or nothing, where the newest state is `held` (b"": none)."""
         followers = [on_done]
 
         def ended(error: StorageError | None) -> None:
@@ -226,10 +262,18 @@ class States:
             and self._on_count is not None
             and self._engine.get(table, place) is not None
         )
-        if payload is None:
-            self._engine.commit((Delete(table, place),), ended)
-        else:
-            self._engine.commit((Put(table, place, seal(place, key, payload)),), ended)
+        before = held or None
+        after = None if payload is None else payload[self._head_bytes :]
+        batch: list[Operation] = [
+            Delete(table, place)
+            if payload is None
+            else Put(table, place, seal(place, key, payload))
+        ]
+        for companion in self._companions:
+            batch += companion.along(key, before, after)
+        self._engine.commit(batch, ended)
+        for companion in self._companions:
+            companion.changed(key, before, after)
         if pending is None:
             pending = self._pending[place] = _Pending(is_stored=is_stored)
         pending.payload = payload
@@ -242,7 +286,7 @@ class States:
         if pending.followers is followers:
             del self._pending[place]
         if error is not None:
-            self._on_loss()
+            self._lost_at(place)
         else:
             self._lost.discard(place)
             if self._on_count is not None and stores is not pending.is_stored:
@@ -264,4 +308,9 @@ class States:
         if place not in self._lost:
             self._lost.add(place)
             self.corrupted += 1
-            self._on_loss()
+            self._lost_at(place)
+
+    def _lost_at(self, place: bytes) -> None:
+        self._on_loss()
+        for companion in self._companions:
+            companion.in_doubt(place)

@@ -18,7 +18,7 @@ def primaries(node: Node, key: Key, n: int = 3) -> list[NodeId]:
 def held(world: World, key: Key) -> dict[NodeId, Held]:
     """What each running node has of a key on its disk."""
     encoded = encode_key(key)
-    return {node.view.me: node.local(encoded) for node in world.running()}
+    return {node.view.me: node.operations.local(encoded) for node in world.running()}
 
 
 def holders(world: World, key: Key) -> set[NodeId]:

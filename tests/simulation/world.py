@@ -269,7 +269,7 @@ class World:
 
     def thinks(self, name: str, of: str) -> str:
         """What a node thinks of another: up, suspect or down."""
-        return self.node(name).opinion(NodeId(of))
+        return self.node(name).operations.opinion(NodeId(of))
 
     def unwell(self) -> list[str]:
         """What nodes think and know of each other that is not so."""
@@ -278,7 +278,7 @@ class World:
             f"{node.view.me} thinks that {name} is {opinion}"
             for node in self.running()
             for name in running
-            if (opinion := node.opinion(name)) != "up"
+            if (opinion := node.operations.opinion(name)) != "up"
         ]
         if len(self.views()) > 1:
             found.append("the nodes know different facts")

@@ -133,6 +133,45 @@ class FakeListing:
             raise self.error
 
 
+@dataclass
+class FakeBucketProperties:
+    """Changes them here and now."""
+
+    properties: PropertyBook
+
+    async def change(self, bucket: Bucket, changes: Mapping[str, object]) -> None:
+        self.properties.apply(self.properties.changed(bucket, changes, ME))
+
+    async def reset(self, bucket: Bucket) -> None:
+        fact = self.properties.reset(bucket, ME)
+        if fact is not None:
+            self.properties.apply(fact)
+
+
+@dataclass
+class FakeOperations:
+    """Answers an operator with made-up figures, and what the coordinator holds."""
+
+    coordinator: FakeCoordinator
+
+    def members(self) -> list[dict[str, object]]:
+        return [
+            {"node": f"n{i}", "http": f"127.0.0.1:809{7 + i}", "opinion": "up"} for i in (1, 2, 3)
+        ]
+
+    def opinion(self, node_id: NodeId) -> str:
+        return "down" if node_id == "n3" else "up"
+
+    def local(self, encoded_key: bytes) -> tuple[bytes | None, dict[NodeId, bytes]]:
+        for key, state in self.coordinator.states.items():
+            if encode_key(key) == encoded_key:
+                return encode_siblings(state), {NodeId("n2"): encode_siblings(state)}
+        return None, {}
+
+    def read_stats(self) -> dict[str, int | float | str | list[str]]:
+        return {"node_gets": 7, "ring_members": ["n1", "n2", "n3"]}
+
+
 class FakeNode:
     """Everything that the HTTP interface asks of a node."""
 
@@ -157,6 +196,8 @@ class FakeNode:
         self.coordinator = FakeCoordinator(self.wall_ms)
         self.listing = FakeListing(self.coordinator)
         self.properties = PropertyBook(self.cluster.bucket_types, self.cluster.bucket_defaults)
+        self.bucket_properties = FakeBucketProperties(self.properties)
+        self.operations = FakeOperations(self.coordinator)
         tokens = {ME: (0, 1, 2), NodeId("n2"): (3, 4, 5), NodeId("n3"): (6, 7), NodeId("n4"): ()}
         self.ring = Ring(
             [RingMember(node_id=node, tokens=held) for node, held in tokens.items() if held], 8
@@ -164,28 +205,3 @@ class FakeNode:
 
     def wall_ms(self) -> int:
         return self.now_ms
-
-    async def set_bucket_properties(self, bucket: Bucket, changes: Mapping[str, object]) -> None:
-        self.properties.apply(self.properties.changed(bucket, changes, ME))
-
-    async def reset_bucket_properties(self, bucket: Bucket) -> None:
-        fact = self.properties.reset(bucket, ME)
-        if fact is not None:
-            self.properties.apply(fact)
-
-    def members(self) -> list[dict[str, object]]:
-        return [
-            {"node": f"n{i}", "http": f"127.0.0.1:809{7 + i}", "opinion": "up"} for i in (1, 2, 3)
-        ]
-
-    def opinion(self, node_id: NodeId) -> str:
-        return "down" if node_id == "n3" else "up"
-
-    def local(self, encoded_key: bytes) -> tuple[bytes | None, dict[NodeId, bytes]]:
-        for key, state in self.coordinator.states.items():
-            if encode_key(key) == encoded_key:
-                return encode_siblings(state), {NodeId("n2"): encode_siblings(state)}
-        return None, {}
-
-    def read_stats(self) -> dict[str, int | float | str | list[str]]:
-        return {"node_gets": 7, "ring_members": ["n1", "n2", "n3"]}

@@ -10,7 +10,7 @@ async def test_members_are_as_the_node_describes_them() -> None:
     node = FakeNode()
     async with talking(node) as talk:
         told = json.loads((await talk.get("/admin/members")).body)
-    assert told == {"node": "n1", "cluster": "fakes", "members": node.members()}
+    assert told == {"node": "n1", "cluster": "fakes", "members": node.operations.members()}
 
 
 async def test_the_ring_says_who_owns_and_holds_what() -> None:

@@ -1,0 +1,42 @@
+"""Changing the properties of buckets: here at once, everywhere else by gossip."""
+
+from collections.abc import Mapping
+
+from dynamo.core.facts import Fact
+from dynamo.core.ids import Bucket
+from dynamo.errors import BadRequest
+from dynamo.node.cluster_view import ClusterView
+from dynamo.node.fact_memory import NAME_BYTES_MAX, FactMemory
+from dynamo.node.gossip import Gossip
+from dynamo.node.joining import PUSH_PEERS_MAX
+
+
+class BucketProperties:
+    """Publishes what clients set."""
+
+    def __init__(self, view: ClusterView, memory: FactMemory, gossip: Gossip) -> None:
+        self._view = view
+        self._memory = memory
+        self._gossip = gossip
+
+    async def change(self, bucket: Bucket, changes: Mapping[str, object]) -> None:
+        """Change properties of a bucket.
+
+        Raises:
+            BadRequest: the changes are refused.
+            StorageError: they could not be written down here; gossip may spread them all the same.
+        """
+        await self._publish(self._view.properties.changed(bucket, changes, self._view.me))
+
+    async def reset(self, bucket: Bucket) -> None:
+        """Give a bucket its type's properties back."""
+        fact = self._view.properties.reset(bucket, self._view.me)
+        if fact is not None:
+            await self._publish(fact)
+
+    async def _publish(self, fact: Fact) -> None:
+        if len(fact.name) > NAME_BYTES_MAX:
+            raise BadRequest("the bucket's name is too long to have properties of its own")
+        self._view.learn(fact)
+        await self._memory.keep_durably(fact.name)
+        await self._gossip.push(fact, peers_max=PUSH_PEERS_MAX)
