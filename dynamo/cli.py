@@ -394,6 +394,25 @@ def delete(
     raise SystemExit(asyncio.run(ask(target, context=context, r=r, w=w)))
 
 
+@main.command(epilog=_examples("dynamo remove n3"))
+@_asks_nodes
+@click.option("--force", is_flag=True, help="Also if it is up; what only it holds is lost then.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.argument("node")
+def remove(urls: list[str], force: bool, yes: bool, node: str) -> None:
+    """Remove a node from the cluster for good.
+
+    For a machine that is gone. Others take over its part and copy it from the replicas that are
+    left. NODE never returns under this name: a machine that is to serve again needs a new node_id
+    and an empty directory.
+    """
+    from dynamo.operate import remove as ask
+
+    if not yes:
+        click.confirm(f"Remove {node} for good?", abort=True)
+    asyncio.run(ask(urls, node, even_if_up=force, timeout_s=TIMEOUT_S_DEFAULT))
+
+
 def _target(urls: list[str], bucket_type: str, timeout_s: float, bucket: str, key: str) -> "Target":
     from dynamo.ask import Target
 

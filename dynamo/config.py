@@ -19,7 +19,7 @@ from dynamo.errors import ConfigError
 HASH_NAME: Final = "mmh3_x64_128"
 """The hash that places keys on the ring."""
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 """Rises when keys, values, clocks or tokens get another meaning that old nodes cannot read."""
 
 PARTITIONS_MIN: Final = 8

@@ -12,11 +12,12 @@ where one fails the next is asked if that is safe.
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
+from urllib.parse import quote
 
 from dynamo.client.answers import JsonObject, expect, json_object
 from dynamo.client.buckets import BucketClient
 from dynamo.client.endpoints import Endpoints
-from dynamo.client.paths import Name, name_bytes
+from dynamo.client.paths import Name, Option, name_bytes
 from dynamo.client.transport import Request, Transport, checked_timeout_s
 from dynamo.client.values import Resolver
 from dynamo.core.ids import DEFAULT_BUCKET_TYPE, Bucket
@@ -97,6 +98,17 @@ class Client:
     async def ring(self) -> JsonObject:
         """Who owns which partition."""
         return await self._report("/admin/ring")
+
+    async def remove(self, node: str, *, even_if_up: bool = False) -> None:
+        """Remove a node from the cluster for good.
+
+        Raises:
+            Refused: it cannot be removed; `even_if_up` if it only must not be up.
+        """
+        force: tuple[Option, ...] = (("force", "true"),) if even_if_up else ()
+        path = f"/admin/members/{quote(node, safe='')}"
+        request = Request(method="DELETE", path=path, options=force)
+        expect(await self._opened().exchange(request, self._timeout_s), 204, read=False)
 
     async def _report(self, path: str) -> JsonObject:
         request = Request(method="GET", path=path)

@@ -1,7 +1,8 @@
 """Who belongs to the cluster: one record per node, and the rule which of two records counts.
 
 A node writes its own record and raises its incarnation with every change; the one exception is a
-removal, which an operator writes through any node and which wins over the incarnation it names
+removal, which an operator writes through any node and which wins over every other record of that
+node, older or newer: a node that was away meanwhile cannot bring itself back
 (Dynamo 4.8.1: joining and leaving are explicit; being unreachable changes nothing here).
 
     JOINING --(tokens chosen)--> MEMBER --(operator)--> LEAVING --(data moved)--> REMOVED
@@ -62,7 +63,7 @@ class MemberRecord:
     tokens: tuple[int, ...]
 
     def to_fact(self) -> Fact:
-        """The record as gossip carries it. REMOVED beats the same incarnation in other states."""
+        """The record as gossip carries it. REMOVED beats all others."""
         body: bytes = msgpack.packb(
             [
                 self.incarnation,
@@ -87,7 +88,7 @@ def member_name(node_id: NodeId) -> bytes:
 
 
 def _version(incarnation: int, state: MemberState) -> bytes:
-    return incarnation.to_bytes(6, "big") + bytes([state is MemberState.REMOVED])
+    return bytes([state is MemberState.REMOVED]) + incarnation.to_bytes(6, "big")
 
 
 def decode_member(fact: Fact) -> MemberRecord:

@@ -1,6 +1,7 @@
 """`/admin`: what an operator asks a node about the cluster, and about one key. JSON throughout.
 
     /admin/members        who belongs to the cluster, and what this node thinks of each
+    /admin/members/N      DELETE removes node N for good; `?force=true` also if it is up
     /admin/ring           who owns which partition
     /admin/locate/B/K     where a key lives: partition, primaries, stand-ins
     /admin/local/B/K      what this very node holds for a key: values, dots, context, hints
@@ -12,13 +13,14 @@ import base64
 import hashlib
 from collections import Counter
 from collections.abc import Iterable
+from urllib.parse import parse_qs
 
 from aiohttp import web
 
 from dynamo.core.codec import decode_siblings, decode_value, encode_context
 from dynamo.core.ids import Bucket, Key, NodeId, encode_key
 from dynamo.http.buckets import json_reply
-from dynamo.http.reply import Reply, unknown_type
+from dynamo.http.reply import STORED, Reply, unknown_type
 from dynamo.http.routes import Target
 from dynamo.http.served import ServedNode
 
@@ -39,6 +41,13 @@ class Admin:
                 "members": list(node.operations.members()),
             }
         )
+
+    async def remove(self, request: web.BaseRequest, target: Target, query: str) -> Reply:
+        """Remove a node from the cluster for good."""
+        name = target.key.decode("utf-8", "replace")
+        force = parse_qs(query).get("force", ["false"])[-1] == "true"
+        await self._node.removal.remove(NodeId(name), even_if_up=force)
+        return STORED
 
     async def ring(self, request: web.BaseRequest, target: Target, query: str) -> Reply:
         """Who owns which partition, and how much falls to each for keys of the default type."""

@@ -21,6 +21,7 @@ class Resource(enum.Enum):
     ROOT = enum.auto()
     PING = enum.auto()
     STATS = enum.auto()
+    METRICS = enum.auto()
     OBJECT = enum.auto()
     KEYS = enum.auto()
     BUCKETS = enum.auto()
@@ -28,6 +29,7 @@ class Resource(enum.Enum):
     BUCKET_PROPERTIES = enum.auto()
     TYPE_PROPERTIES = enum.auto()
     ADMIN_MEMBERS = enum.auto()
+    ADMIN_MEMBER = enum.auto()
     ADMIN_RING = enum.auto()
     ADMIN_LOCATE = enum.auto()
     ADMIN_LOCAL = enum.auto()
@@ -56,7 +58,12 @@ _NOBODY = Target()
 _ALONE = {
     "ping": Resource.PING,
     "stats": Resource.STATS,
+    "metrics": Resource.METRICS,
     "buckets": Resource.BUCKETS,
+}
+_ADMIN = {
+    ("members",): Resource.ADMIN_MEMBERS,
+    ("ring",): Resource.ADMIN_RING,
 }
 
 
@@ -135,10 +142,10 @@ def _old(names: list[bytes]) -> Route:
 
 def _admin(report: str, names: list[str]) -> Route | None:
     """`/admin/locate/B/K`, `/admin/locate/T/B/K`, or a whole object path after the report."""
-    if not names and report == "members":
-        return Resource.ADMIN_MEMBERS, _NOBODY
-    if not names and report == "ring":
-        return Resource.ADMIN_RING, _NOBODY
+    if (resource := _ADMIN.get((report, *names))) is not None:
+        return resource, _NOBODY
+    if report == "members" and len(names) == 1:
+        return Resource.ADMIN_MEMBER, Target(key=decode(names[0]))
     if report not in ("locate", "local"):
         return None
     resource = Resource.ADMIN_LOCATE if report == "locate" else Resource.ADMIN_LOCAL

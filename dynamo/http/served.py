@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Protocol
 
 from dynamo.config import ClusterConfig, NodeConfig
+from dynamo.core.figures import Figure
 from dynamo.core.ids import Bucket, Key, NodeId
 from dynamo.core.properties import Properties
 from dynamo.core.quorum import Conflicts, ReadQuorum, WriteQuorum
@@ -15,7 +16,7 @@ from dynamo.core.values import Value
 Member = Mapping[str, object]
 """A member as `/admin/members` shows it; it has at least `node`, `http` and `opinion`."""
 
-Figures = Mapping[str, int | float | str | list[str]]
+Stats = Mapping[str, float | str | list[str]]
 
 
 class WrittenAnswer(Protocol):
@@ -104,8 +105,25 @@ class ServedBucketProperties(Protocol):
         ...
 
 
+class ServedRemoval(Protocol):
+    """Removing nodes for good."""
+
+    async def remove(self, node: NodeId, *, even_if_up: bool) -> None:
+        """Remove a node.
+
+        Raises:
+            BadRequest: it cannot be removed.
+        """
+        ...
+
+
 class ServedOperations(Protocol):
     """What an operator asks."""
+
+    @property
+    def figures(self) -> Sequence[Figure]:
+        """All that the node tells of itself in numbers; the same ones all its life."""
+        ...
 
     def members(self) -> Sequence[Member]:
         """All members this node knows."""
@@ -119,7 +137,7 @@ class ServedOperations(Protocol):
         """The state this node holds for a key, and the hints it keeps, by whom they are for."""
         ...
 
-    def read_stats(self) -> Figures:
+    def read_stats(self) -> Stats:
         """What the node counts, by the names that `/stats` shows."""
         ...
 
@@ -150,6 +168,8 @@ class ServedNode(Protocol):
     def bucket_properties(self) -> ServedBucketProperties: ...
     @property
     def operations(self) -> ServedOperations: ...
+    @property
+    def removal(self) -> ServedRemoval: ...
     @property
     def ring(self) -> Ring: ...
 

@@ -1,4 +1,4 @@
-"""Changing the properties of buckets: here at once, everywhere else by gossip."""
+"""Changing the properties of buckets."""
 
 from collections.abc import Mapping
 
@@ -6,18 +6,16 @@ from dynamo.core.facts import Fact
 from dynamo.core.ids import Bucket
 from dynamo.errors import BadRequest
 from dynamo.node.cluster_view import ClusterView
-from dynamo.node.fact_memory import NAME_BYTES_MAX, FactMemory
-from dynamo.node.gossip import Gossip
-from dynamo.node.joining import PUSH_PEERS_MAX
+from dynamo.node.fact_memory import NAME_BYTES_MAX
+from dynamo.node.publishing import Publisher
 
 
 class BucketProperties:
     """Publishes what clients set."""
 
-    def __init__(self, view: ClusterView, memory: FactMemory, gossip: Gossip) -> None:
+    def __init__(self, view: ClusterView, publisher: Publisher) -> None:
         self._view = view
-        self._memory = memory
-        self._gossip = gossip
+        self._publisher = publisher
 
     async def change(self, bucket: Bucket, changes: Mapping[str, object]) -> None:
         """Change properties of a bucket.
@@ -37,6 +35,4 @@ class BucketProperties:
     async def _publish(self, fact: Fact) -> None:
         if len(fact.name) > NAME_BYTES_MAX:
             raise BadRequest("the bucket's name is too long to have properties of its own")
-        self._view.learn(fact)
-        await self._memory.keep_durably(fact.name)
-        await self._gossip.push(fact, peers_max=PUSH_PEERS_MAX)
+        await self._publisher.publish(fact)

@@ -119,6 +119,11 @@ class ClusterView:
         """This node's own record."""
         return self.membership.get(self.me)
 
+    def is_removed(self, node: NodeId) -> bool:
+        """Whether an operator removed a node from the cluster."""
+        record = self.membership.get(node)
+        return record is not None and record.state is MemberState.REMOVED
+
     def peers(self) -> set[NodeId]:
         """All other nodes that are not removed."""
         return {record.node_id for record in self.membership.present() if record.node_id != self.me}

@@ -36,9 +36,10 @@ from dynamo.errors import (
 )
 from dynamo.node.cluster_view import ClusterView
 from dynamo.node.minting import Minting, NewValue
+from dynamo.node.pacing import Pacer
 from dynamo.node.reads import Read
 from dynamo.node.replica import Replica
-from dynamo.node.stats import Stats
+from dynamo.node.stats import Distribution, Stats
 from dynamo.node.writes import Send, Write
 from dynamo.rpc.failures import to_error
 from dynamo.rpc.messages import Failed, ForwardPut, PutDone
@@ -85,10 +86,13 @@ class Coordinator:
         peers: Peers,
         send: Send,
         stats: Stats,
+        pacer: Pacer,
         clock_s: Callable[[], float],
         wall_ms: Callable[[], int],
         *,
         replica_timeout_s: float,
+        read_repair: bool,
+        stragglers_s_max: float,
     ) -> None:
         self._view = view
         self._minting = minting
@@ -96,9 +100,12 @@ class Coordinator:
         self._peers = peers
         self._send = send
         self._stats = stats
+        self._pacer = pacer
         self._clock_s = clock_s
         self._wall_ms = wall_ms
         self._replica_timeout_s = replica_timeout_s
+        self._read_repair = read_repair
+        self._stragglers_s_max = stragglers_s_max
 
     # -- reads -----------------------------------------------------------------------------------
 
@@ -123,6 +130,7 @@ class Coordinator:
                 me=self._view.me,
                 send=self._send,
                 replica_timeout_s=self._replica_timeout_s,
+                repair_until_s=started_s + self._stragglers_s_max if self._read_repair else None,
                 counters=counters,
             )
             deadline = asyncio.get_running_loop().call_later(timeout_s, read.expire)
@@ -135,7 +143,12 @@ class Coordinator:
             counters.reads_unmet += 1
             raise
         finally:
-            self._stats.get_latency.add(self._clock_s() - started_s)
+            self._ended(self._stats.get_latency, started_s)
+
+    def _ended(self, latency: Distribution, started_s: float) -> None:
+        took_s = self._clock_s() - started_s
+        latency.add(took_s)
+        self._pacer.observe(took_s)
 
     # -- writes ----------------------------------------------------------------------------------
 
@@ -186,7 +199,7 @@ class Coordinator:
             counters.writes_unmet += 1
             raise
         finally:
-            self._stats.put_latency.add(self._clock_s() - started_s)
+            self._ended(self._stats.put_latency, started_s)
 
     async def delete(
         self,

@@ -84,7 +84,7 @@ class Joining:
         if known is not None and known.state is MemberState.REMOVED:
             raise StartupError(
                 f"{self._view.me} was removed from the cluster and its data directory remembers it;"
-                " start it with an empty directory to join anew"
+                " to serve again it needs a new node_id and an empty directory"
             )
         if known is None:
             known = self._fresh(incarnation=0)
@@ -213,7 +213,7 @@ class Joining:
         if fact.name == member_name(self._view.me) and mine != self._said:
             if mine.state is MemberState.REMOVED:
                 self.removed = True
-                log.error("this node was removed from the cluster")
+                log.warning("this node was removed from the cluster")
                 return
             # The cluster remembers this node from before its disk was lost or restored.
             self._say(mine)

@@ -45,6 +45,9 @@ from dynamo.node.joining import Joining
 from dynamo.node.listing import Listing
 from dynamo.node.minting import Minting
 from dynamo.node.operations import Operations
+from dynamo.node.pacing import Pacer
+from dynamo.node.publishing import Publisher
+from dynamo.node.removal import Removal
 from dynamo.node.replica import DONE, Replica, Respond
 from dynamo.node.stats import Stats
 from dynamo.node.tasks import Tasks
@@ -81,6 +84,9 @@ PAUSE_S = 1.0
 """A silence this long is nobody's fault: a busy machine, a pause of the interpreter."""
 
 
+_WRITES = frozenset({ReplicaPut, ForwardPut})
+
+
 class Node:
     """A node of the cluster, without its HTTP interface.
 
@@ -94,6 +100,8 @@ class Node:
         listing: lists keys and buckets.
         bucket_properties: changes the properties of buckets.
         operations: answers an operator.
+        removal: removes other nodes.
+        pacer: the gate of all background work.
         stats: counts.
         view: the cluster as this node sees it.
         replica: what it holds.
@@ -135,6 +143,7 @@ class Node:
         self._serves = False
         self._dials: Counter[NodeId] = Counter()
         self._tasks = Tasks(tasks_max=TASKS_MAX)
+        self.pacer = Pacer(clock_s, p99_s_max=config.foreground_p99_ms_max / 1000)
         me = NodeId(config.node_id)
         identity = Identity(
             node_id=me, cluster=cluster.name, cluster_fingerprint=cluster.fingerprint()
@@ -196,9 +205,12 @@ class Node:
             self._peers,
             self._send,
             self.stats,
+            self.pacer,
             clock_s,
             wall_ms,
             replica_timeout_s=config.replica_timeout_s,
+            read_repair=config.read_repair,
+            stragglers_s_max=cluster.stragglers_s_max,
         )
         self.listing = Listing(
             self.view, self._send, clock_s, replica_timeout_s=config.replica_timeout_s
@@ -211,7 +223,9 @@ class Node:
             interval_s=config.handoff_interval_s,
             call_timeout_s=config.replica_timeout_s,
         )
-        self.bucket_properties = BucketProperties(self.view, self._memory, self._gossip)
+        publisher = Publisher(self.view, self._memory, self._gossip)
+        self.bucket_properties = BucketProperties(self.view, publisher)
+        self.removal = Removal(self.view, publisher)
         self.operations = Operations(
             self.view,
             self._heartbeats,
@@ -219,6 +233,8 @@ class Node:
             self._objects,
             self._hints,
             self.stats,
+            self.pacer,
+            engine,
             self._peers,
             self._server,
             self._tasks,
@@ -247,7 +263,9 @@ class Node:
         self._peers.keep(self._wanted_peers())
         self._tasks.repeat(self._heartbeats.step, "heartbeats")
         self._tasks.repeat(self._gossip.step, "gossip")
-        self._tasks.repeat(self._handoff.step, "handoff")
+        self._tasks.repeat(self.pacer.step, "pacing")
+        if self.config.hinted_handoff:
+            self._tasks.repeat(self._handoff.step, "handoff")
         self._tasks.spawn(self._join(), "join")
 
     async def _join(self) -> None:
@@ -312,6 +330,9 @@ class Node:
     def _handle(self, peer: NodeId, request: Request, deadline_s: float, respond: Respond) -> None:
         """Answer a peer; whatever is raised becomes the answer."""
         kind = type(request)
+        if kind in _WRITES and self.view.is_removed(peer):
+            # It may hold what was deleted and forgotten since, and has not heard that it is out.
+            raise NotReady(f"{peer} was removed from the cluster")
         if kind is ReplicaPut or kind is ReplicaGet or kind is ListKeys:
             self._serve_replica(request, respond)
         elif kind is Heartbeat:

@@ -43,6 +43,7 @@ class Read:
         "_hedged",
         "_key",
         "_object_from",
+        "_repair_until_s",
         "_repaired",
         "_replica_timeout_s",
         "_send",
@@ -62,6 +63,7 @@ class Read:
         me: NodeId,
         send: Send,
         replica_timeout_s: float,
+        repair_until_s: float | None,
         counters: Counters,
     ) -> None:
         """Nothing is sent yet.
@@ -73,6 +75,8 @@ class Read:
             me: asked for the whole object if it is among the slots.
             send: how to ask.
             replica_timeout_s: a node that does not answer in this time has failed.
+            repair_until_s: loop time after which nobody is repaired any more: what this read has
+                found may have been deleted and forgotten since. None: nobody ever is.
             counters: where fetches and repairs are counted.
 
         Raises:
@@ -83,7 +87,8 @@ class Read:
         self._send = send
         self._replica_timeout_s = replica_timeout_s
         self._counters = counters
-        self._repaired = False
+        self._repair_until_s = repair_until_s
+        self._repaired = repair_until_s is None
         self._clocks: dict[NodeId, bytes] = {}
         self._states: dict[NodeId, Siblings] = {}
         self._decoded: dict[bytes, Clock] = {}
@@ -247,13 +252,24 @@ class Read:
         if known is None:
             return
         self._repaired = True
+        assert self._repair_until_s is not None
+        if asyncio.get_running_loop().time() > self._repair_until_s:
+            return
         state = encode_siblings(known)
         clock = clock_of(state)
+        request = ReplicaPut(self._key, state, "")
         for node, stands_in_for in self._slots:
-            if stands_in_for is None and self._clocks.get(node, clock) != clock:
-                self._counters.read_repairs += 1
-                request = ReplicaPut(self._key, state, "")
+            held = self._clocks.get(node, clock)
+            if stands_in_for is None and held != clock:
+                self._count_repair(was_missing=held == MISSING)
                 self._send(node, request, self._replica_timeout_s, _ignore)
+
+    def _count_repair(self, *, was_missing: bool) -> None:
+        self._counters.read_repairs += 1
+        if was_missing:
+            self._counters.read_repairs_missing += 1
+        else:
+            self._counters.read_repairs_behind += 1
 
     def expire(self) -> None:
         """The request's deadline came."""

@@ -19,7 +19,7 @@ from typing import Final
 from dynamo.core.ids import NodeId
 from dynamo.errors import StartupError
 
-FORMAT_VERSION: Final = 1
+FORMAT_VERSION: Final = 2
 
 _WHAT: Final = "data of a dynamo node"
 _FORMAT_FILE: Final = "format.json"

@@ -8,12 +8,14 @@ from pathlib import Path
 from dynamo.config import ClusterConfig, NodeConfig
 from dynamo.core.codec import encode_siblings, encode_value
 from dynamo.core.conflicts import shown, written
+from dynamo.core.figures import Count, Figure, named
 from dynamo.core.ids import Actor, Bucket, Key, NodeId, encode_key
 from dynamo.core.properties import PropertyBook
 from dynamo.core.quorum import Conflicts, ReadQuorum, WriteQuorum
 from dynamo.core.ring import Ring, RingMember
 from dynamo.core.siblings import EMPTY, Context, Siblings
 from dynamo.core.values import Value
+from dynamo.errors import BadRequest
 
 ME = NodeId("n1")
 STARTED_AT_MS = 1_795_000_000_000
@@ -153,6 +155,7 @@ class FakeOperations:
     """Answers an operator with made-up figures, and what the coordinator holds."""
 
     coordinator: FakeCoordinator
+    figures: Sequence[Figure] = (Count("node_gets", "reads it pretends to have seen", lambda: 7),)
 
     def members(self) -> list[dict[str, object]]:
         return [
@@ -169,7 +172,23 @@ class FakeOperations:
         return None, {}
 
     def read_stats(self) -> dict[str, int | float | str | list[str]]:
-        return {"node_gets": 7, "ring_members": ["n1", "n2", "n3"]}
+        return {**named(self.figures), "ring_members": ["n1", "n2", "n3"]}
+
+
+class FakeRemoval:
+    """Removes nobody that is up, and notes whom it was told to remove.
+
+    Attributes:
+        removed: names.
+    """
+
+    def __init__(self) -> None:
+        self.removed: list[NodeId] = []
+
+    async def remove(self, node: NodeId, *, even_if_up: bool) -> None:
+        if node != "n3" and not even_if_up:
+            raise BadRequest(f"{node} is up")
+        self.removed.append(node)
 
 
 class FakeNode:
@@ -198,6 +217,7 @@ class FakeNode:
         self.properties = PropertyBook(self.cluster.bucket_types, self.cluster.bucket_defaults)
         self.bucket_properties = FakeBucketProperties(self.properties)
         self.operations = FakeOperations(self.coordinator)
+        self.removal = FakeRemoval()
         tokens = {ME: (0, 1, 2), NodeId("n2"): (3, 4, 5), NodeId("n3"): (6, 7), NodeId("n4"): ()}
         self.ring = Ring(
             [RingMember(node_id=node, tokens=held) for node, held in tokens.items() if held], 8

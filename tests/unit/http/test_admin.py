@@ -13,6 +13,16 @@ async def test_members_are_as_the_node_describes_them() -> None:
     assert told == {"node": "n1", "cluster": "fakes", "members": node.operations.members()}
 
 
+async def test_a_node_is_removed_only_if_it_is_down_or_by_force() -> None:
+    node = FakeNode()
+    async with talking(node) as talk:
+        assert (await talk.ask("DELETE", "/admin/members/n3")).status == 204
+        refused = await talk.ask("DELETE", "/admin/members/n2")
+        assert (refused.status, refused.body) == (400, b"n2 is up\n")
+        assert (await talk.ask("DELETE", "/admin/members/n2?force=true")).status == 204
+    assert node.removal.removed == ["n3", "n2"]
+
+
 async def test_the_ring_says_who_owns_and_holds_what() -> None:
     async with talking() as talk:
         told = json.loads((await talk.get("/admin/ring")).body)

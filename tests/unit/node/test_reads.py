@@ -28,6 +28,7 @@ def _read(
     slots: tuple[Slot, ...] = PRIMARIES,
     me: NodeId = N1,
     counters: Counters | None = None,
+    repair_for_s: float | None = 10.0,
     **quorum: int | bool,
 ) -> Read:
     needed = ReadQuorum(n=3, **{"r": 2, **quorum})  # type: ignore[arg-type]
@@ -38,6 +39,9 @@ def _read(
         me=me,
         send=replicas.send,
         replica_timeout_s=1.0,
+        repair_until_s=None
+        if repair_for_s is None
+        else asyncio.get_running_loop().time() + repair_for_s,
         counters=counters or Counters(),
     )
 
@@ -162,6 +166,32 @@ async def test_late_answer_that_holds_more_is_fetched_and_spread() -> None:
     replicas.answer(N3, _whole(NEW))
     assert replicas.names() == [N1, N2]
     assert {type(request) for _, request, _ in replicas.asked} == {ReplicaPut}
+
+
+async def test_repairs_are_counted_by_what_the_replica_lacked() -> None:
+    replicas, counters = Replicas(), Counters()
+    read = _read(replicas, counters=counters)
+    read.start()
+    replicas.answer(N1, _whole(NEW))
+    replicas.answer(N2, _version(OLD))
+    replicas.answer(N3, Held(MISSING))
+    assert await read.done == NEW
+    assert (counters.read_repairs_missing, counters.read_repairs_behind) == (1, 1)
+
+
+@pytest.mark.parametrize("repair_for_s", [None, -1.0])
+async def test_nobody_is_repaired_when_that_is_switched_off_or_the_read_is_too_old(
+    repair_for_s: float | None,
+) -> None:
+    replicas, counters = Replicas(), Counters()
+    read = _read(replicas, counters=counters, repair_for_s=repair_for_s)
+    read.start()
+    replicas.answer(N1, _whole(NEW))
+    replicas.answer(N2, _version(OLD))
+    replicas.answer(N3, Held(MISSING))
+    assert await read.done == NEW
+    assert replicas.asked == []
+    assert counters.read_repairs == 0
 
 
 async def test_stand_in_is_never_repaired() -> None:

@@ -105,8 +105,8 @@ def test_a_fresh_file_system_and_a_first_start_cut_off_are_empty(tmp_path: Path)
 def test_a_newer_format_is_refused(tmp_path: Path) -> None:
     opened(tmp_path).close()
     file = tmp_path / "format.json"
-    file.write_text(json.dumps({**json.loads(file.read_text()), "format": 2}))
-    assert "format 2, and this program knows format 1" in refusal(tmp_path)
+    file.write_text(json.dumps({**json.loads(file.read_text()), "format": 3}))
+    assert "format 3, and this program knows format 2" in refusal(tmp_path)
 
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"what": "data of something else"}', ""])

@@ -1,0 +1,110 @@
+"""How fast background work may go: as fast as the requests of clients do not suffer from it.
+
+Handing over hints, comparing replicas, moving and mending keys all pass through one gate. Whoever
+wants to work asks for units first (a unit is about one key read, sent or stored), and the gate
+lets so many a second through. How many is judged anew in every window from the 99th percentile of
+the clients' requests in it, against a target (Dynamo 6.5: an admission controller for background
+tasks, fed by what foreground operations take):
+
+    p99 above the target    half as fast
+    p99 below it            half as fast again (x 1.5)
+    hardly any requests     twice as fast: nobody is there to suffer
+
+The target is twice what requests take while no background work is done, within bounds; what is
+quiet is learnt as it goes, for it differs by a hundred times from machine to machine and load to
+load.
+"""
+
+import asyncio
+from collections.abc import Callable
+
+WINDOW_S = 1.0
+"""How long a window lasts: some thousand requests under load, and a pace that follows at once."""
+
+SAMPLES_MIN = 20
+"""With fewer requests in a window its 99th percentile says nothing."""
+
+RATE_MIN = 50.0
+RATE_START = 500.0
+RATE_MAX = 20_000.0
+"""Units a second. Never none: what is never repaired is lost in the end."""
+
+TARGET_S_MIN = 0.005
+"""Below this the scheduling of the machine is all that is measured."""
+
+_QUIET_WEIGHT = 0.2
+_SAMPLES_MAX = 20_000
+_BURST_S = 0.05
+
+
+class Pacer:
+    """The gate of one node's background work.
+
+    Attributes:
+        rate: units that pass in a second now.
+        units: that have passed since the start.
+        quiet_p99_s: what requests take without background work, as far as is known; 0.0: unknown.
+        p99_s: of the last window that had requests enough.
+    """
+
+    def __init__(self, clock_s: Callable[[], float], *, p99_s_max: float) -> None:
+        """Nothing is known yet.
+
+        Args:
+            clock_s: the loop's clock.
+            p99_s_max: the target is never above this.
+        """
+        self.rate = RATE_START
+        self.units = 0
+        self.quiet_p99_s = 0.0
+        self.p99_s = 0.0
+        self._clock_s = clock_s
+        self._p99_s_max = p99_s_max
+        self._latencies_s: list[float] = []
+        self._units_before = 0
+        self._next_s = clock_s()
+
+    @property
+    def target_s(self) -> float:
+        """The 99th percentile that background work must not push requests above."""
+        return min(max(2 * self.quiet_p99_s, TARGET_S_MIN), self._p99_s_max)
+
+    def observe(self, latency_s: float) -> None:
+        """A request of a client has ended."""
+        if len(self._latencies_s) < _SAMPLES_MAX:
+            self._latencies_s.append(latency_s)
+
+    async def admit(self, units: int = 1) -> None:
+        """Return once that much more background work may be done.
+
+        It waits for `units / rate` seconds in the mean, which the lowest rate bounds.
+        """
+        now_s = self._clock_s()
+        self.units += units
+        self._next_s = max(self._next_s, now_s - _BURST_S) + units / self.rate
+        if self._next_s > now_s:
+            await asyncio.sleep(self._next_s - now_s)
+
+    async def step(self) -> None:
+        """One window."""
+        await asyncio.sleep(WINDOW_S)
+        latencies_s, self._latencies_s = self._latencies_s, []
+        worked, self._units_before = self.units > self._units_before, self.units
+        if len(latencies_s) < SAMPLES_MIN:
+            self.rate = min(2 * self.rate, RATE_MAX)
+            return
+        latencies_s.sort()
+        self.p99_s = latencies_s[int(len(latencies_s) * 0.99)]
+        if not worked or self.rate == RATE_MIN:
+            # So little work is nobody's trouble: if requests are slow they are so by themselves.
+            self._learn_quiet()
+        if not worked:
+            return
+        if self.p99_s > self.target_s:
+            self.rate = max(self.rate / 2, RATE_MIN)
+        else:
+            self.rate = min(1.5 * self.rate, RATE_MAX)
+
+    def _learn_quiet(self) -> None:
+        known = self.quiet_p99_s or self.p99_s
+        self.quiet_p99_s = known + _QUIET_WEIGHT * (self.p99_s - known)
