@@ -25,6 +25,7 @@ from aiohttp import web
 from aiohttp.http_exceptions import BadHttpMethod
 
 from dynamo.config import NodeConfig
+from dynamo.core.figures import Count, Figure, Gauge
 from dynamo.errors import (
     BadRequest,
     DeadlineExceeded,
@@ -39,11 +40,12 @@ from dynamo.http.admin import Admin
 from dynamo.http.buckets import Buckets
 from dynamo.http.connections import Connections
 from dynamo.http.exchange import Answer, BodyReader
+from dynamo.http.metrics import Metrics
 from dynamo.http.objects import Objects
 from dynamo.http.render import http_date
 from dynamo.http.reply import FORBIDDEN, NO_PATH, NOT_IMPLEMENTED, Reply, Stream, page, text
 from dynamo.http.routes import Resource, Target, resolve
-from dynamo.http.served import Figures, ServedNode
+from dynamo.http.served import ServedNode
 from dynamo.http.server_info import ServerInfo
 
 log = logging.getLogger(__name__)
@@ -60,6 +62,7 @@ _ALWAYS_THERE: Final = frozenset(
     {
         Resource.ROOT,
         Resource.STATS,
+        Resource.METRICS,
         Resource.ADMIN_MEMBERS,
         Resource.ADMIN_RING,
         Resource.ADMIN_LOCATE,
@@ -103,6 +106,9 @@ class HttpServer:
         buckets = Buckets(self._node, bodies)
         admin = Admin(self._node)
         info = ServerInfo(self._node, self.figures)
+        metrics = Metrics(
+            (*self._node.operations.figures, *self.figures), self._node.config.node_id
+        )
 
         def get(handler: Handler) -> dict[str, Handler]:
             return {"HEAD": handler, "GET": handler}
@@ -112,6 +118,7 @@ class HttpServer:
             Resource.ROOT: get(info.root),
             Resource.PING: get(info.ping),
             Resource.STATS: get(info.stats),
+            Resource.METRICS: get(metrics.scrape),
             Resource.OBJECT: {
                 **get(objects.read),
                 "POST": objects.store,
@@ -128,6 +135,7 @@ class HttpServer:
             Resource.BUCKET_PROPERTIES: {**properties, "DELETE": buckets.reset_properties},
             Resource.TYPE_PROPERTIES: properties,
             Resource.ADMIN_MEMBERS: get(admin.members),
+            Resource.ADMIN_MEMBER: {"DELETE": admin.remove},
             Resource.ADMIN_RING: get(admin.ring),
             Resource.ADMIN_LOCATE: get(admin.locate),
             Resource.ADMIN_LOCAL: get(admin.local),
@@ -168,15 +176,19 @@ class HttpServer:
             # It waits so long for handlers to end, and as long again after it cancelled them.
             await self._connections.shutdown(STOP_S_MAX / 2)
 
-    def figures(self) -> Figures:
+    @property
+    def figures(self) -> tuple[Figure, ...]:
         """What the interface itself counts."""
-        return {
-            "http_requests_in_flight": self._in_flight,
-            "http_requests_total": self._requests,
-            "http_refused_total": self._refused,
-            "http_failures_total": self._failures,
-            "http_connections": len(self._connections.connections) if self._connections else 0,
-        }
+        return (
+            Gauge("http_requests_in_flight", "requests at work now", lambda: self._in_flight),
+            Count("http_requests", "requests of clients", lambda: self._requests),
+            Count("http_refused", "requests refused, most for overload", lambda: self._refused),
+            Count("http_failures", "requests that failed by a fault", lambda: self._failures),
+            Gauge("http_connections", "connections of clients", self._connections_open),
+        )
+
+    def _connections_open(self) -> int:
+        return len(self._connections.connections) if self._connections else 0
 
     # -- requests --------------------------------------------------------------------------------
 

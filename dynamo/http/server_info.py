@@ -1,15 +1,16 @@
 """What a client asks about the server itself: `/`, `/ping`, `/stats`."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Sequence
 
 from aiohttp import web
 
+from dynamo.core.figures import Figure, named
 from dynamo.http.buckets import json_bytes
 from dynamo.http.negotiation import choose
 from dynamo.http.reply import HTML, JSON, NOT_ACCEPTABLE, PLAIN, Reply
 from dynamo.http.routes import Target
-from dynamo.http.served import Figures, ServedNode
+from dynamo.http.served import ServedNode
 
 RIAK_VERSION = "3.0.16"
 """The Riak whose interface this is; clients look here for what they may use, not for a name."""
@@ -38,7 +39,7 @@ _OK = Reply(200, HTML, b"OK")
 class ServerInfo:
     """Handlers for the server's own paths."""
 
-    def __init__(self, node: ServedNode, figures: Callable[[], Figures]) -> None:
+    def __init__(self, node: ServedNode, figures: Sequence[Figure]) -> None:
         """Ready.
 
         Args:
@@ -65,9 +66,9 @@ class ServerInfo:
         form = choose(request.headers.get("Accept"), ("application/json", "text/plain"))
         if form is None:
             return NOT_ACCEPTABLE
-        figures = {
+        stats = {
             **self._node.operations.read_stats(),
-            **self._figures(),
+            **named(self._figures),
             "nodename": self._node.config.node_id,
             "ring_creation_size": self._node.ring.partitions,
             "riak_core_version": RIAK_VERSION,
@@ -76,6 +77,6 @@ class ServerInfo:
         }
         vary = "Vary: Accept, Accept-Encoding\r\n"
         if form == "text/plain":
-            pretty = json.dumps(figures, indent=4, sort_keys=True) + "\n"
+            pretty = json.dumps(stats, indent=4, sort_keys=True) + "\n"
             return Reply(200, PLAIN + vary, pretty.encode())
-        return Reply(200, JSON + vary, json_bytes(figures))
+        return Reply(200, JSON + vary, json_bytes(stats))

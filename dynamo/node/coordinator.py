@@ -136,7 +136,9 @@ class Coordinator:
             deadline = asyncio.get_running_loop().call_later(timeout_s, read.expire)
             try:
                 read.start()
-                return await read.done
+                state = await read.done
+                self._stats.answered(state)
+                return state
             finally:
                 deadline.cancel()
         except DynamoError:

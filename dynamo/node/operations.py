@@ -4,13 +4,16 @@ import os
 from collections.abc import Callable
 
 from dynamo.core.detector import Detector
+from dynamo.core.figures import Count, Figure, Gauge, named
 from dynamo.core.ids import NodeId
 from dynamo.node.cluster_view import ClusterView
 from dynamo.node.heartbeats import Heartbeats
+from dynamo.node.pacing import Pacer
 from dynamo.node.stats import Stats
 from dynamo.node.tasks import Tasks
 from dynamo.rpc.peers import Peers
 from dynamo.rpc.server import Server
+from dynamo.storage.engine import Engine
 from dynamo.storage.hints import HintStore
 from dynamo.storage.objects import ObjectStore
 
@@ -18,7 +21,11 @@ Figures = dict[str, int | float | str | list[str]]
 
 
 class Operations:
-    """The answers of one node to its operator."""
+    """The answers of one node to its operator.
+
+    Attributes:
+        figures: all that this node tells of itself in numbers.
+    """
 
     def __init__(
         self,
@@ -28,6 +35,8 @@ class Operations:
         objects: ObjectStore,
         hints: HintStore,
         stats: Stats,
+        pacer: Pacer,
+        engine: Engine,
         peers: Peers,
         server: Server,
         tasks: Tasks,
@@ -39,10 +48,13 @@ class Operations:
         self._objects = objects
         self._hints = hints
         self._stats = stats
+        self._pacer = pacer
+        self._engine = engine
         self._peers = peers
         self._server = server
         self._tasks = tasks
         self._clock_s = clock_s
+        self.figures: list[Figure] = [*stats.figures, *self._parts_figures()]
 
     def opinion(self, node: NodeId) -> str:
         """What this node thinks of another: up, suspect or down."""
@@ -81,17 +93,51 @@ class Operations:
     def read_stats(self) -> Figures:
         """What this node counts, by the names that `/stats` shows."""
         return {
-            **self._stats.read(),
+            **named(self.figures),
+            **self._stats.recent_counts(),
             "os_pid": os.getpid(),
-            "ring_num_partitions": self._view.ring.partitions,
             "ring_members": [str(holder.node_id) for holder in self._view.membership.holders()],
             "connected_nodes": sorted(str(node) for node in self._peers.connected),
-            "hints_held": sum(self._hints.targets().values()),
-            "requests_from_peers_total": self._server.requests_in,
-            "requests_to_peers_total": self._peers.requests_out,
-            "replies_late_total": self._peers.replies_late,
-            "peer_bytes_in_total": self._peers.bytes_in + self._server.bytes_in,
-            "peer_bytes_out_total": self._peers.bytes_out + self._server.bytes_out,
-            "corrupted_records_total": self._objects.corrupted,
-            "task_failures_total": self._tasks.failures,
         }
+
+    def _parts_figures(self) -> list[Figure]:
+        """What the parts of the node count themselves, or can be asked."""
+        view, hints, peers, server = self._view, self._hints, self._peers, self._server
+        engine, pacer, objects, tasks = self._engine, self._pacer, self._objects, self._tasks
+        return [
+            Gauge("ring_num_partitions", "partitions of the ring", lambda: view.ring.partitions),
+            Gauge("peers_connected", "peers that can be sent to", lambda: len(peers.connected)),
+            Count("requests_from_peers", "requests of peers", lambda: server.requests_in),
+            Count("requests_to_peers", "requests sent to peers", lambda: peers.requests_out),
+            Count("replies_late", "replies nobody waited for", lambda: peers.replies_late),
+            Count("peer_bytes_in", "bytes from peers", lambda: peers.bytes_in + server.bytes_in),
+            Count("peer_bytes_out", "bytes to peers", lambda: peers.bytes_out + server.bytes_out),
+            Gauge("hints_held", "hints kept now", lambda: sum(hints.targets().values())),
+            Count("corrupted_records", "records that failed checks", lambda: objects.corrupted),
+            Count("task_failures", "background jobs that failed", lambda: tasks.failures),
+            Count("commits", "flushes to the disk", lambda: engine.commit_counts.groups),
+            Count("commit_writes", "writes made durable", lambda: engine.commit_counts.batches),
+            Count(
+                "commit_bytes",
+                "bytes of keys and values made durable",
+                lambda: engine.commit_counts.bytes_written,
+            ),
+            Gauge(
+                "commit_queued_bytes",
+                "bytes of writes on their way to the disk",
+                lambda: engine.queued_bytes,
+            ),
+            Count("pacing_units", "units of background work let through", lambda: pacer.units),
+            Gauge("pacing_rate", "units of it let through in a second now", lambda: pacer.rate),
+            Gauge("pacing_p99_seconds", "99th percentile of requests now", lambda: pacer.p99_s),
+            Gauge(
+                "pacing_quiet_p99_seconds",
+                "the same without background work, as far as it is known",
+                lambda: pacer.quiet_p99_s,
+            ),
+            Gauge(
+                "pacing_target_p99_seconds",
+                "what background work must not push it above",
+                lambda: pacer.target_s,
+            ),
+        ]

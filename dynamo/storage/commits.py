@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from dynamo.errors import Overloaded, StorageError
-from dynamo.storage.engine import KEY_BYTES_MAX, OnCommit, Operation, Put
+from dynamo.storage.engine import KEY_BYTES_MAX, CommitCounts, OnCommit, Operation, Put
 
 _OPERATION_BYTES = 256
 """What an operation holds in memory besides its key and value: tuples, objects, a callback."""
@@ -33,11 +33,19 @@ class CommitQueue:
     def __init__(self, bytes_max: int) -> None:
         """Take up to `bytes_max`, or one commit if that alone is larger."""
         self.queued_bytes = 0
+        self._groups = 0
+        self._batches = 0
+        self._bytes_written = 0
         self._bytes_max = bytes_max
         self._gathered: list[Commit] = []
 
     def __bool__(self) -> bool:
         return bool(self._gathered)
+
+    @property
+    def counts(self) -> CommitCounts:
+        """What ended well so far."""
+        return CommitCounts(self._groups, self._batches, self._bytes_written)
 
     def add(self, batch: Sequence[Operation], on_commit: OnCommit) -> None:
         """Gather a commit for the next group.
@@ -65,6 +73,7 @@ class CommitQueue:
 
     def end(self, group: Sequence[Commit], errors: Sequence[StorageError | None]) -> None:
         """Tell each commit of the group how it went, in order."""
+        self._count(group, errors)
         for commit, error in zip(group, errors, strict=True):
             self.queued_bytes -= commit.size
             try:
@@ -73,3 +82,14 @@ class CommitQueue:
                 asyncio.get_running_loop().call_exception_handler(
                     {"message": "on_commit raised", "exception": failure}
                 )
+
+    def _count(self, group: Sequence[Commit], errors: Sequence[StorageError | None]) -> None:
+        written = [
+            size - _OPERATION_BYTES * len(batch)
+            for (batch, _, size), error in zip(group, errors, strict=True)
+            if error is None
+        ]
+        if written:
+            self._groups += 1
+            self._batches += len(written)
+            self._bytes_written += sum(written)

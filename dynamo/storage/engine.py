@@ -39,6 +39,21 @@ class Delete(NamedTuple):
 
 Operation = Put | Delete
 
+
+class CommitCounts(NamedTuple):
+    """What became durable since the engine was opened.
+
+    Attributes:
+        groups: flushes to the disk.
+        batches: calls of `Engine.commit`; over `groups`, how many shared a flush.
+        bytes_written: of keys and values; what the disk's own structure adds is not counted.
+    """
+
+    groups: int
+    batches: int
+    bytes_written: int
+
+
 OnCommit = Callable[[StorageError | None], None]
 """Called once on the event loop: None if the batch is durable, the error if it is not stored."""
 
@@ -87,6 +102,11 @@ class Engine(Protocol):
     @property
     def queued_bytes(self) -> int:
         """Bytes of batches that are not durable yet."""
+        ...
+
+    @property
+    def commit_counts(self) -> CommitCounts:
+        """What became durable so far."""
         ...
 
     @property

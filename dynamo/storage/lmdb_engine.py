@@ -25,7 +25,7 @@ import lmdb
 from dynamo.errors import CommitFailed, StartupError, StorageError
 from dynamo.storage.commits import Commit, CommitQueue
 from dynamo.storage.directory import sync_directory
-from dynamo.storage.engine import OnCommit, Operation, Put, Table
+from dynamo.storage.engine import CommitCounts, OnCommit, Operation, Put, Table
 
 Durability = Literal["fsync", "os"]
 """When a batch counts as durable: once it is on the disk, or once the operating system has it.
@@ -146,6 +146,10 @@ class LmdbEngine:
     @property
     def queued_bytes(self) -> int:
         return self._queue.queued_bytes
+
+    @property
+    def commit_counts(self) -> CommitCounts:
+        return self._queue.counts
 
     async def close(self) -> None:
         self._is_closing = True

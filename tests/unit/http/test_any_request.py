@@ -3,6 +3,7 @@ import asyncio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from dynamo.core.figures import named
 from dynamo.http.app import HttpServer
 from tests.unit.http.fake_node import FakeNode
 from tests.unit.http.talk import connected, talking
@@ -45,7 +46,7 @@ def test_no_bytes_make_the_server_fail(pieces: list[bytes]) -> None:
             assert b" 500 " not in await talk.reader.read(2**20)
         async with connected(server) as talk:
             assert (await talk.get("/ping")).status == 200
-        assert server.figures()["http_failures_total"] == 0
+        assert named(server.figures)["http_failures_total"] == 0
         await server.stop()
 
     asyncio.run(send())

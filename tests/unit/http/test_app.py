@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from dynamo.core.figures import named
 from dynamo.core.quorum import ReadQuorum
 from dynamo.core.siblings import EMPTY, Siblings
 from dynamo.errors import (
@@ -236,7 +237,7 @@ async def test_requests_at_work_are_bounded() -> None:
         told = await other.put(K)
         assert (told.status, told.headers["retry-after"]) == (503, "1")
         assert told.headers["x-dynamo-definite"] == "true"
-        assert server.figures()["http_refused_total"] == 1
+        assert named(server.figures)["http_refused_total"] == 1
         slow.let_go.set()
         assert (await waiting).status == 404
         assert (await other.put(K)).status == 204

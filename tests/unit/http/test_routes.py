@@ -77,7 +77,7 @@ def test_a_path_names_a_resource(path: str, resource: Resource, target: Target) 
         "/types/t/buckets/b/keys/k/more",
         "/admin",
         "/admin/nosuch",
-        "/admin/members/more",
+        "/admin/members/n1/more",
         "/admin/locate",
         "/admin/locate/b",
         "/admin/nosuch/b/k",

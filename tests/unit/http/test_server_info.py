@@ -38,7 +38,7 @@ async def test_stats_are_what_node_and_interface_count() -> None:
         plain = await talk.get("/stats", Accept="text/plain")
         assert (await talk.get("/stats", Accept="image/png")).status == 406
     assert told.headers["content-type"] == "application/json"
-    assert figures["node_gets"] == 7
+    assert figures["node_gets_total"] == 7
     assert figures["ring_members"] == ["n1", "n2", "n3"]
     assert figures["nodename"] == "n1"
     assert figures["http_requests_total"] == 2
