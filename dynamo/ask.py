@@ -1,21 +1,17 @@
-"""What `dynamo status`, `locate`, `get`, `put` and `delete` do: ask a cluster, print the answer.
+"""What `dynamo locate`, `get`, `put` and `delete` do: ask a cluster about a key, print the answer.
 
 They go through `dynamo.client`, as any application does. A script tells the outcomes apart by the
 exit status: siblings and a missing key are answers, but not the ones it may go on with unasked.
 """
 
-import asyncio
 import base64
-import json
 import shlex
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from enum import IntEnum
+from dataclasses import dataclass
 
 import click
 from rich.console import Console
-from rich.table import Table
 
 from dynamo.client.answers import Json
 from dynamo.client.buckets import BucketClient
@@ -23,18 +19,8 @@ from dynamo.client.client import Client
 from dynamo.client.paths import Quorum
 from dynamo.client.values import Context, Found
 from dynamo.core.values import Value
-from dynamo.errors import DynamoError
-from dynamo.reports import Holder, Located, Members, checked, members_of, seen_up
-
-STATUS_S_MAX = 2.0
-
-
-class Exit(IntEnum):
-    """Exit statuses; 1 is an error, 2 is wrong usage."""
-
-    DONE = 0
-    SIBLINGS = 3
-    NOT_FOUND = 4
+from dynamo.printing import Exit, print_json, table_of
+from dynamo.reports import Holder, Located, checked
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,42 +47,6 @@ class Target:
         return client.bucket(self.bucket, bucket_type=self.bucket_type)
 
 
-async def status(urls: Sequence[str], console: Console, *, as_json: bool) -> Exit:
-    """Print who belongs to the cluster, and how many of the others can reach each node.
-
-    Raises:
-        DynamoError: none of `urls` answers.
-    """
-    async with Client(urls, timeout_s=STATUS_S_MAX) as client:
-        seen = await members_of(client)
-    present = [member for member in seen.members if member.state != "removed"]
-    answers = await asyncio.gather(*(_members_at(f"http://{m.http}") for m in present))
-    reports = [answer for answer in answers if answer is not None]
-    rows = [(member, *seen_up(member.node, reports)) for member in present]
-    if as_json:
-        members: list[Json] = [
-            asdict(member) | {"up_say": up, "asked": asked} for member, up, asked in rows
-        ]
-        _print_json({"cluster": seen.cluster, "members": members})
-        return Exit.DONE
-    console.print(f"cluster {seen.cluster}, {len(present)} nodes, {len(reports)} answer")
-    table = _table("node", "state", "others say", "HTTP", "peers", "tokens", "zone")
-    for member, up, asked in rows:
-        opinion = f"up: {up} of {asked}" if asked else "nothing"
-        where = (member.http, member.rpc, str(member.tokens), member.zone)
-        table.add_row(member.node, member.state, opinion, *where)
-    console.print(table)
-    return Exit.DONE
-
-
-async def _members_at(url: str) -> Members | None:
-    try:
-        async with Client([url], timeout_s=STATUS_S_MAX) as client:
-            return await members_of(client)
-    except DynamoError:
-        return None
-
-
 async def locate(target: Target, console: Console, *, as_json: bool) -> Exit:
     """Print where the key lives.
 
@@ -106,11 +56,11 @@ async def locate(target: Target, console: Console, *, as_json: bool) -> Exit:
     async with target.client() as client:
         report = await target.bucket_of(client).locate(target.key)
     if as_json:
-        _print_json(report)
+        print_json(report)
         return Exit.DONE
     located = checked(report, Located)
     console.print(f"partition {located.partition}")
-    table = _table("node", "holds it as", "HTTP", "the asked node thinks it")
+    table = table_of("node", "holds it as", "HTTP", "the asked node thinks it")
     for holder in located.primaries:
         table.add_row(*_row(holder, "primary"))
     for holder in located.stand_ins:
@@ -134,7 +84,7 @@ async def get(target: Target, *, r: Quorum | None, as_json: bool) -> Exit:
     if as_json:
         siblings: list[Json] = [_value_json(value) for value in found.siblings]
         context = None if found.context is None else str(found.context)
-        _print_json({"context": context, "siblings": siblings})
+        print_json({"context": context, "siblings": siblings})
     elif not found.values:
         click.echo("not found", err=True)
     elif len(found.siblings) == 1:
@@ -207,11 +157,3 @@ async def delete(
         click.echo("not found", err=True)
         return Exit.NOT_FOUND
     return Exit.DONE
-
-
-def _table(*columns: str) -> Table:
-    return Table(*columns, box=None, pad_edge=False)
-
-
-def _print_json(value: Json) -> None:
-    click.echo(json.dumps(value, indent=2))

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar, cast
 
 import click
+from click.core import ParameterSource
 
 from dynamo.bench.options import NODES_VARIABLE, FiniteRange, node_list, quorum_text
 from dynamo.core.ids import DEFAULT_BUCKET_TYPE
@@ -262,7 +263,84 @@ def status(urls: list[str], as_json: bool) -> None:
 
     Every node is asked what it thinks of the others.
     """
-    from dynamo.ask import status as ask
+    from dynamo.operate import status as ask
+
+    raise SystemExit(asyncio.run(ask(urls, _console(), as_json=as_json)))
+
+
+@main.group(
+    invoke_without_command=True,
+    epilog=_examples("dynamo hints", "dynamo hints wait --timeout-s 300"),
+)
+@_asks_nodes
+@_as_json
+@click.pass_context
+def hints(ctx: click.Context, urls: list[str], as_json: bool) -> None:
+    """Show what nodes keep for others that were away.
+
+    Every node is asked. A write that cannot reach a node is kept by another until it is back.
+    """
+    from dynamo.operate import hints as ask
+
+    if ctx.invoked_subcommand is None:
+        raise SystemExit(asyncio.run(ask(urls, _console(), as_json=as_json)))
+    if as_json or ctx.get_parameter_source("urls") is ParameterSource.COMMANDLINE:
+        raise click.UsageError(f"options go after `{ctx.invoked_subcommand}`")
+
+
+@hints.command(epilog=_examples("dynamo hints wait", "dynamo hints wait --timeout-s 300"))
+@_asks_nodes
+@click.option(
+    "--timeout-s",
+    type=FiniteRange(min=0.001, max=3600),
+    default=60.0,
+    show_default=True,
+    help="Seconds to wait.",
+)
+def wait(urls: list[str], timeout_s: float) -> None:
+    """Wait until all hints that are kept now are delivered.
+
+    The exit status is 5 if some are left when the time is up, or a node does not answer.
+    """
+    from dynamo.operate import wait_for_hints as ask
+
+    raise SystemExit(asyncio.run(ask(urls, _console(), timeout_s=timeout_s)))
+
+
+@main.command(epilog=_examples("dynamo divergence", "dynamo divergence --keys 0"))
+@_asks_nodes
+@click.option(
+    "--keys",
+    "keys_max",
+    type=click.IntRange(0, 1000),
+    default=20,
+    show_default=True,
+    help="How many keys to name.",
+)
+@_as_json
+def divergence(urls: list[str], keys_max: int, as_json: bool) -> None:
+    """Tell whether the replicas of every partition are equal.
+
+    One node asks all others and compares. The status is 0 if every replica answers and all are
+    equal, and 5 if not.
+    """
+    from dynamo.operate import DIVERGENCE_S_MAX
+    from dynamo.operate import divergence as ask
+
+    work = ask(urls, _console(), keys_max=keys_max, timeout_s=DIVERGENCE_S_MAX, as_json=as_json)
+    raise SystemExit(asyncio.run(work))
+
+
+@main.command(epilog=_examples("dynamo tombstones", "dynamo tombstones --json"))
+@_asks_nodes
+@_as_json
+def tombstones(urls: list[str], as_json: bool) -> None:
+    """Show how many deleted keys are kept, and what they wait for.
+
+    A deleted key is forgotten when every replica holds the deletion and nothing can bring the
+    value back. Each key is for one node to forget; every node is asked.
+    """
+    from dynamo.operate import tombstones as ask
 
     raise SystemExit(asyncio.run(ask(urls, _console(), as_json=as_json)))
 

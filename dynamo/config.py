@@ -189,6 +189,8 @@ class NodeConfig:
         object_bytes_max: largest body of an object, in bytes.
         siblings_max: most siblings of one key; a write that would make more is refused.
         requests_in_flight_max: client requests at work at once; more are refused at once.
+        queue_s_max: a client request that would have to wait longer than this, in seconds, is
+            refused at once.
         hinted_handoff: whether hints are delivered; they are kept all the same.
         handoff_interval_s: seconds between looks for hints whose target is back.
         hints_bytes_max: most bytes of hints; the oldest go first, and anti-entropy makes good.
@@ -225,6 +227,7 @@ class NodeConfig:
     object_bytes_max: _Bytes = 50 * 2**20
     siblings_max: _Count = 100
     requests_in_flight_max: _Count = 4096
+    queue_s_max: _Seconds = 0.5
     hinted_handoff: _Switch = True
     handoff_interval_s: _Seconds = 2.0
     hints_bytes_max: _Bytes = 2**30

@@ -3,7 +3,7 @@
 `/admin` answers in JSON, which is whatever a server sent; what is used of it is checked here once.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -80,6 +80,120 @@ class Located:
     partition: int
     primaries: tuple[Holder, ...]
     stand_ins: tuple[Holder, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComparedPartition:
+    """The replicas of one partition, for keys that have so many replicas.
+
+    Attributes:
+        primaries: who should hold it.
+        silent: those of them that could not be compared.
+        equal: whether the others hold the same.
+    """
+
+    partition: int
+    n_val: int
+    primaries: tuple[str, ...]
+    silent: tuple[str, ...]
+    equal: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DivergentKey:
+    """A key whose replicas differ.
+
+    Attributes:
+        digests: of the state at each replica; None where there is none.
+    """
+
+    bucket_type: str
+    bucket: str
+    key: str
+    partition: int
+    digests: Mapping[str, str | None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Divergence:
+    """Whether the replicas of all partitions are equal.
+
+    Attributes:
+        equal: all were compared and are.
+        keys_left_out: there may be more keys than these.
+    """
+
+    equal: bool
+    keys_left_out: bool
+    partitions: tuple[ComparedPartition, ...]
+    keys: tuple[DivergentKey, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyName:
+    """A key; bytes that are no text are lone surrogates."""
+
+    bucket_type: str
+    bucket: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TombstoneWait:
+    """Deleted keys that wait for the same.
+
+    Attributes:
+        keys: some of the `count`.
+    """
+
+    reason: str
+    count: int
+    keys: tuple[KeyName, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tombstones:
+    """The deleted keys of one node.
+
+    Attributes:
+        owned: how many of those held are its to forget.
+        settling_s_max: how long it takes to forget a key that nothing stands in the way of.
+        waits: what those owned wait for.
+    """
+
+    node: str
+    held: int
+    owned: int
+    settling_s_max: float
+    waits: tuple[TombstoneWait, ...]
+
+
+class HintsFor(msgspec.Struct, frozen=True, kw_only=True):
+    """What a node keeps for another.
+
+    Attributes:
+        target: for whom.
+        hints: how many.
+        size_bytes: of keys and states.
+        oldest_age_s: since the oldest came; None if that cannot be told now.
+        reachable: whether the target is, from there.
+        removed: whether the target was removed, so that others are to have them.
+    """
+
+    target: str = msgspec.field(name="for")
+    hints: int
+    size_bytes: int = msgspec.field(name="bytes")
+    oldest_age_s: float | None
+    reachable: bool
+    removed: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hints:
+    """What `node` keeps for others."""
+
+    node: str
+    hints: tuple[HintsFor, ...]
 
 
 async def members_of(client: Client) -> Members:

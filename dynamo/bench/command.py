@@ -163,6 +163,11 @@ def _pids(context: click.Context, option: click.Parameter, text: str) -> tuple[i
     help="A request without an answer after this long has failed.",
 )
 @click.option(
+    "--deadline-s",
+    type=FiniteRange(min=0, min_open=True),
+    help="An answer later than this is counted, but is no success: goodput instead of throughput.",
+)
+@click.option(
     "--preload/--no-preload", default=True, show_default=True, help="Write every key once before."
 )
 @click.option("--seed", type=int, default=1, show_default=True, help="Of keys and values.")
@@ -202,6 +207,7 @@ def bench(
     duration_s: float,
     warmup_s: float,
     timeout_s: float,
+    deadline_s: float | None,
     preload: bool,
     seed: int,
     pids: tuple[int, ...],
@@ -235,6 +241,7 @@ def bench(
         duration_s=duration_s,
         warmup_s=warmup_s,
         timeout_s=timeout_s,
+        deadline_s=deadline_s,
         preload=preload,
         seed=seed,
     )

@@ -1,10 +1,11 @@
-"""CPU time of processes, from the system's own account of them (`man proc_pid_stat`)."""
+"""CPU time and memory of processes, from the system's own account of them (`man proc`)."""
 
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
 def parse_stat(text: str, ticks_per_s: int) -> float:
@@ -26,4 +27,12 @@ def cpu_s(pids: Sequence[int]) -> float | None:
     try:
         return sum(parse_stat(Path(f"/proc/{pid}/stat").read_text(), _TICKS_PER_S) for pid in pids)
     except OSError:
+        return None
+
+
+def rss_bytes(pid: int) -> int | None:
+    """What a process holds in memory, pages it maps from files included; None if it is gone."""
+    try:
+        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE_BYTES
+    except (OSError, IndexError):
         return None

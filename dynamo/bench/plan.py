@@ -51,6 +51,8 @@ class Plan:
         quorums: query parameters (`r`, `pr`, `w`, `pw`, `dw`) and their values.
         warmup_s: load before the measured time, on top of `duration_s`.
         timeout_s: a request without an answer after this long has failed.
+        deadline_s: an answer later than this after its request began is of no use to anybody, and
+            counts as late; None if all are of use.
         preload: write every key once before.
         seed: of the keys' order and the value's bytes.
     """
@@ -69,6 +71,7 @@ class Plan:
     duration_s: float
     warmup_s: float
     timeout_s: float
+    deadline_s: float | None
     preload: bool
     seed: int
 

@@ -48,6 +48,8 @@ def _lines(summary: Summary) -> list[str]:
         f" {summary.ok_per_s:,.0f} ok/s"
     ]
     for name, operation in summary.operations.items():
+        if operation.late:
+            lines.append(f"{name}, too late to be of use: {operation.late:,}")
         bad = {status: count for status, count in operation.statuses.items() if status >= 300}
         if bad:
             lines.append(f"{name}, answers other than 2xx: {_counts(bad)}")
@@ -64,6 +66,9 @@ def _lines(summary: Summary) -> list[str]:
         else f"{nodes_us:.0f} us ({len(summary.cpu.node_pids)} processes)"
     )
     lines.append(f"CPU per operation: all nodes {nodes}, this load {summary.cpu.load_us:.1f} us")
+    if summary.rss_bytes_max:
+        held = ", ".join(f"{rss / 2**20:.0f}" for rss in summary.rss_bytes_max.values())
+        lines.append(f"memory of the nodes, at most: {held} MiB")
     return lines
 
 

@@ -8,7 +8,7 @@ from random import Random
 
 from dynamo.bench.cluster import NodeProcesses, find_processes, set_n_val
 from dynamo.bench.connection import Connection, ContextConnection, Phase, Preloading
-from dynamo.bench.cpu import cpu_s
+from dynamo.bench.cpu import cpu_s, rss_bytes
 from dynamo.bench.load import SWEEP_S, Load
 from dynamo.bench.plan import Plan
 from dynamo.bench.requests import key_names
@@ -96,7 +96,8 @@ async def _measure(
     begin_s = doors.now_s()
     start_s = begin_s + plan.warmup_s
     end_s = start_s + plan.duration_s
-    tally = Tally(start_s=start_s)
+    tally = Tally(start_s=start_s, deadline_s=inf if plan.deadline_s is None else plan.deadline_s)
+    rss_bytes_max: dict[int, int] = {}
     pace: ClosedLoop | OpenLoop = (
         ClosedLoop(end_s=end_s)
         if plan.rate is None
@@ -112,6 +113,8 @@ async def _measure(
         last_s = end_s + plan.timeout_s + 2 * SWEEP_S
         while doors.now_s() < end_s or (load.busy and doors.now_s() < last_s):
             await asyncio.sleep(_LOOK_S)
+            for pid in processes.pids:
+                rss_bytes_max[pid] = max(rss_bytes_max.get(pid, 0), rss_bytes(pid) or 0)
             done = min(1.0, (doors.now_s() - begin_s) / (end_s - begin_s))
             doors.progress("load", done, tally.ok)
         carrying.cancel()
@@ -120,6 +123,7 @@ async def _measure(
         duration_s=plan.duration_s,
         never_sent=pace.never_sent() if isinstance(pace, OpenLoop) else 0,
         cpu=cpu.result(),
+        rss_bytes_max=rss_bytes_max,
     )
 
 

@@ -29,12 +29,15 @@ class OperationSummary:
     """The answers to one kind of request.
 
     Attributes:
+        ok: successes in time.
+        late: successes that came after the deadline, if there is one.
         statuses: how many answers had which status.
         failures: how many requests got no answer, by reason.
         latencies: None if none succeeded.
     """
 
     ok: int
+    late: int
     failed: int
     ok_per_s: float
     latencies: Latencies | None
@@ -86,16 +89,19 @@ class Summary:
         duration_s: the measured time.
         never_sent: requests of an open loop that were due and found no free connection.
         dials_failed: connections that did not come about, by reason; nothing was sent on them.
+        rss_bytes_max: the most memory that was seen of each node process.
     """
 
     duration_s: float
     ok: int
+    late: int
     failed: int
     never_sent: int
     ok_per_s: float
     operations: Mapping[str, OperationSummary]
     dials_failed: Mapping[str, int]
     cpu: Cpu
+    rss_bytes_max: Mapping[int, int]
     seconds: tuple[Second, ...]
 
 
@@ -105,6 +111,7 @@ def summarize(
     duration_s: float,
     never_sent: int,
     cpu: CpuUse,
+    rss_bytes_max: Mapping[int, int],
 ) -> Summary:
     """Put together what a tally and the CPU clocks say about `duration_s` of load."""
     operations = {
@@ -115,6 +122,7 @@ def summarize(
     return Summary(
         duration_s=duration_s,
         ok=ok,
+        late=sum(operation.late for operation in operations.values()),
         failed=sum(operation.failed for operation in operations.values()),
         never_sent=never_sent,
         ok_per_s=ok / duration_s,
@@ -126,6 +134,7 @@ def summarize(
             unknown=cpu.unknown,
             load_us=cpu.load_s * us_per_operation,
         ),
+        rss_bytes_max=dict(rss_bytes_max),
         seconds=_seconds(tally, duration_s),
     )
 
@@ -136,7 +145,8 @@ def _operation(answers: OperationTally, duration_s: float) -> OperationSummary:
     statuses = {status: count for status, count in enumerate(answers.statuses) if count}
     return OperationSummary(
         ok=ok,
-        failed=sum(statuses.values()) - ok + answers.failures.total(),
+        late=answers.late,
+        failed=sum(statuses.values()) - ok - answers.late + answers.failures.total(),
         ok_per_s=ok / duration_s,
         latencies=_latencies(counts) if ok else None,
         statuses=statuses,

@@ -7,6 +7,7 @@ histograms are made at the end (recording into one costs 0.9 us, an append 0.05)
 from array import array
 from collections import Counter
 from collections.abc import Iterator
+from math import inf
 
 from dynamo.bench.plan import Operation
 
@@ -15,9 +16,14 @@ _STATUS_MAX = 1000
 
 
 class OperationTally:
-    """The answers to one kind of request."""
+    """The answers to one kind of request.
+
+    Attributes:
+        late: answers that would have been successes, had they come in time.
+    """
 
     def __init__(self) -> None:
+        self.late = 0
         self.latencies_us = array("L")
         self.statuses = [0] * _STATUS_MAX
         self.failures: Counter[str] = Counter()
@@ -38,6 +44,7 @@ class Tally:
     """All that happened from `start_s` on; what began before is warm-up and does not count.
 
     Attributes:
+        deadline_s: what takes longer than this is late.
         ok: requests that succeeded so far, warm-up included.
         ok_by_second: how many succeeded in each second after the start.
         failed_by_second: how many failed.
@@ -45,8 +52,9 @@ class Tally:
             they are no failed requests.
     """
 
-    def __init__(self, *, start_s: float) -> None:
+    def __init__(self, *, start_s: float, deadline_s: float = inf) -> None:
         self.start_s = start_s
+        self.deadline_s = deadline_s
         self.ok = 0
         self.ok_by_second: Counter[int] = Counter()
         self.failed_by_second: Counter[int] = Counter()
@@ -64,7 +72,9 @@ class Tally:
             return ok
         operation = self._operations[is_write]
         operation.statuses[status] += 1
-        if ok:
+        if ok and now_s - began_s > self.deadline_s:
+            operation.late += 1
+        elif ok:
             operation.latencies_us.append(int((now_s - began_s) * 1e6))
             self.ok_by_second[int(now_s - self.start_s)] += 1
         else:

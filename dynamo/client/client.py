@@ -17,6 +17,7 @@ from urllib.parse import quote
 from dynamo.client.answers import JsonObject, expect, json_object
 from dynamo.client.buckets import BucketClient
 from dynamo.client.endpoints import Endpoints
+from dynamo.client.errors import Unavailable
 from dynamo.client.paths import Name, Option, name_bytes
 from dynamo.client.transport import Request, Transport, checked_timeout_s
 from dynamo.client.values import Resolver
@@ -95,9 +96,37 @@ class Client:
         """Who belongs to the cluster."""
         return await self._report("/admin/members")
 
+    async def hints(self) -> JsonObject:
+        """What a node keeps for others that were away."""
+        return await self._report("/admin/hints")
+
+    async def wait_for_hints(self, wait_s: float) -> bool:
+        """Wait until what a node keeps for others now is gone; False if it is not in that time.
+
+        The client's own `timeout_s` has to be longer.
+        """
+        option: tuple[Option, ...] = (("timeout_s", f"{wait_s:.3f}"),)
+        request = Request(method="POST", path="/admin/hints/wait", options=option)
+        try:
+            answer = await self._opened().exchange(request, self._timeout_s)
+        except Unavailable as error:
+            if error.status == 503:
+                return False
+            raise
+        expect(answer, 200, read=False)
+        return True
+
     async def ring(self) -> JsonObject:
         """Who owns which partition."""
         return await self._report("/admin/ring")
+
+    async def divergence(self, *, keys_max: int) -> JsonObject:
+        """Whether the replicas of each partition are equal, and some of the keys that are not."""
+        return await self._report("/admin/divergence", ("keys_max", str(keys_max)))
+
+    async def tombstones(self) -> JsonObject:
+        """How many deleted keys a node holds, and what those that are its to forget wait for."""
+        return await self._report("/admin/tombstones")
 
     async def remove(self, node: str, *, even_if_up: bool = False) -> None:
         """Remove a node from the cluster for good.
@@ -110,8 +139,8 @@ class Client:
         request = Request(method="DELETE", path=path, options=force)
         expect(await self._opened().exchange(request, self._timeout_s), 204, read=False)
 
-    async def _report(self, path: str) -> JsonObject:
-        request = Request(method="GET", path=path)
+    async def _report(self, path: str, *options: Option) -> JsonObject:
+        request = Request(method="GET", path=path, options=options)
         return json_object(await self._opened().exchange(request, self._timeout_s))
 
     def _opened(self) -> Transport:

@@ -14,6 +14,7 @@ not for writes.
 from collections.abc import Callable
 
 from dynamo.core.ids import ACTOR_BYTES, Actor
+from dynamo.core.siblings import Context
 
 
 class Minter:
@@ -42,6 +43,14 @@ class Minter:
         floor = self._minted
         self._minted = floor + 1
         return self.actor, floor
+
+    def has_minted(self, context: Context) -> bool:
+        """Whether all dots of this actor in `context` may be its own.
+
+        Those that cannot be were made up by a client, and a write that is minted from nothing could
+        come to lie below them.
+        """
+        return context.get(self.actor, 0) <= self._minted
 
     def renew(self) -> None:
         """Be another actor: a state this one minted in may be gone or fall back."""

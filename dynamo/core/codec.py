@@ -62,6 +62,9 @@ _Pairs = tuple[tuple[str, str], ...]
 _Head = tuple[str, str, _Pairs, tuple[Link, ...], _Pairs, int, bool]
 _HEAD_TYPES = (str, str, tuple, tuple, tuple, int, bool)
 _pack_head = msgpack.Packer(unicode_errors=_TEXT_ERRORS).pack
+_TRUE = 0xC3  # what msgpack writes for it
+_length_at = _U32.unpack_from
+_lengths_at = struct.Struct(">II").unpack_from  # of a value, and of its head
 
 
 # -- siblings and clocks -------------------------------------------------------------------------
@@ -144,6 +147,27 @@ def decode_clock(clock: bytes) -> Clock:
     except struct.error as error:
         raise CodecError(f"a clock of {len(clock)} bytes") from error
     return Clock(entries=entries)
+
+
+def only_tombstones(encoded: bytes) -> bool:
+    """Whether encoded siblings have values and all of them are tombstones, without decoding any.
+
+    It looks where `encode_value` leaves `deleted`: in the last byte of each head. Any bytes have an
+    answer, and what is not the encoding of a value is no tombstone.
+    """
+    end = len(encoded)
+    try:
+        at: int = _U32.size + _length_at(encoded)[0]
+        while True:
+            size, head = _lengths_at(encoded, at)
+            # The value begins behind its length, the head behind its own.
+            if encoded[at + 7 + head] != _TRUE or not 0 < head <= size - _U32.size:
+                return False
+            at += _U32.size + size
+            if at >= end:
+                return at == end
+    except (struct.error, IndexError):
+        return False
 
 
 # -- contexts ------------------------------------------------------------------------------------

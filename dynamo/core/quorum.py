@@ -106,29 +106,22 @@ class WriteTally:
 
     Attributes:
         acks: nodes that have the write.
-        spare: stand-ins that could still be asked in place of nodes that fail.
     """
 
-    __slots__ = ("_acks_primary", "_quorum", "_waiting", "_waiting_primary", "acks", "spare")
+    __slots__ = ("_acks_primary", "_quorum", "_waiting", "_waiting_primary", "acks")
 
-    def __init__(self, quorum: WriteQuorum, *, spare: int) -> None:
+    def __init__(self, quorum: WriteQuorum) -> None:
         self._quorum = quorum
         self._waiting = 0
         self._waiting_primary = 0
         self._acks_primary = 0
         self.acks = 0
-        self.spare = spare
 
     def asked(self, *, primary: bool) -> None:
-        """A node of the slots was asked to store the write."""
+        """A node was asked to store the write, maybe in place of one that fails next."""
         self._waiting += 1
         if primary:
             self._waiting_primary += 1
-
-    def replaced(self) -> None:
-        """One of the spare stand-ins was asked, in place of a node that failed."""
-        self._waiting += 1
-        self.spare -= 1
 
     def stored(self, *, primary: bool) -> None:
         """A node that was asked has the write durably."""
@@ -150,7 +143,7 @@ class WriteTally:
         quorum = self._quorum
         if self.acks >= quorum.needed and self._acks_primary >= quorum.pw:
             return Verdict.MET
-        best = self.acks + self._waiting + self.spare
+        best = self.acks + self._waiting
         if best < quorum.needed or self._acks_primary + self._waiting_primary < quorum.pw:
             return Verdict.LOST
         return Verdict.PENDING
@@ -169,7 +162,7 @@ class WriteTally:
         """
         quorum = self._quorum
         primaries = self._acks_primary + (self._waiting_primary if before_sending else 0)
-        nodes = self.acks + (self._waiting + self.spare if before_sending else 0)
+        nodes = self.acks + (self._waiting if before_sending else 0)
         if primaries < quorum.pw:
             return Shortfall("PW", quorum.pw, primaries)
         if nodes < quorum.node_confirms:

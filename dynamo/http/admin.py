@@ -5,24 +5,40 @@
     /admin/ring           who owns which partition
     /admin/locate/B/K     where a key lives: partition, primaries, stand-ins
     /admin/local/B/K      what this very node holds for a key: values, dots, context, hints
+    /admin/hints          what this node keeps for others
+    /admin/hints/wait     POST answers when all that it keeps now is gone, or after `?timeout_s=30`
+    /admin/divergence     whether the replicas of each partition are equal; `?keys_max=100` names
+                          so many of the keys that are not, `?timeout=60000` takes so many ms
+    /admin/tombstones     deleted keys this very node holds, and what those it is to forget wait for
 
 A bucket type goes before the bucket: `/admin/local/T/B/K`.
 """
 
 import base64
 import hashlib
+import math
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from urllib.parse import parse_qs
 
 from aiohttp import web
 
 from dynamo.core.codec import decode_siblings, decode_value, encode_context
+from dynamo.core.divergence import DivergentKey
 from dynamo.core.ids import Bucket, Key, NodeId, encode_key
-from dynamo.http.buckets import json_reply
+from dynamo.errors import BadRequest
+from dynamo.http.buckets import as_text, json_reply
 from dynamo.http.reply import STORED, Reply, unknown_type
 from dynamo.http.routes import Target
 from dynamo.http.served import ServedNode
+from dynamo.http.wire import parse_query, timeout_of
+
+HINTS_WAIT_S_DEFAULT = 30.0
+HINTS_WAIT_S_MAX = 3600.0
+DIVERGENCE_TIMEOUT_MS = 60_000
+DIVERGENT_KEYS_DEFAULT = 100
+DIVERGENT_KEYS_MAX = 1000
 
 
 class Admin:
@@ -48,6 +64,17 @@ class Admin:
         force = parse_qs(query).get("force", ["false"])[-1] == "true"
         await self._node.removal.remove(NodeId(name), even_if_up=force)
         return STORED
+
+    async def hints(self, request: web.BaseRequest, target: Target, query: str) -> Reply:
+        """What this node keeps for others."""
+        node = self._node
+        return json_reply({"node": node.config.node_id, "hints": list(node.operations.hints())})
+
+    async def wait_for_hints(self, request: web.BaseRequest, target: Target, query: str) -> Reply:
+        """Wait until all hints that are held now are gone: 200; or for as long as asked: 503."""
+        waited = await self._node.operations.wait_for_hints(_wait_s(query))
+        said = {"node": self._node.config.node_id, **waited}
+        return json_reply(said, 503 if waited["held"] else 200)
 
     async def ring(self, request: web.BaseRequest, target: Target, query: str) -> Reply:
         """Who owns which partition, and how much falls to each for keys of the default type."""
@@ -106,6 +133,77 @@ class Admin:
                 "hints": [{"for": node, **_held(state)} for node, state in hints.items()],
             }
         )
+
+    async def tombstones(self, request: web.BaseRequest, target: Target, query: str) -> Reply:
+        """How many deleted keys this node holds, and what those that it is to forget wait for."""
+        report = self._node.operations.tombstones()
+        return json_reply(
+            {
+                "node": self._node.config.node_id,
+                "held": report.held,
+                "owned": report.owned,
+                "oldest_ms": report.oldest_ms,
+                "settling_s_max": round(report.settling_s_max, 1),
+                "waits": [
+                    {
+                        "reason": wait.reason,
+                        "count": wait.count,
+                        "keys": [_named(key) for key in wait.keys],
+                    }
+                    for wait in report.waits
+                ],
+            }
+        )
+
+    async def divergence(self, request: web.BaseRequest, target: Target, query: str) -> Reply:
+        """Whether the replicas are equal."""
+        given = parse_query(query)
+        timeout_ms = min(timeout_of(given) or DIVERGENCE_TIMEOUT_MS, DIVERGENCE_TIMEOUT_MS)
+        report = await self._node.divergence.report(
+            keys_max=_keys_max(given), timeout_s=timeout_ms / 1000
+        )
+        return json_reply(
+            {
+                "node": self._node.config.node_id,
+                "equal": report.equal,
+                "keys_left_out": report.keys_left_out,
+                "partitions": [asdict(found) for found in report.partitions],
+                "keys": [_divergent(found) for found in report.keys],
+            }
+        )
+
+
+def _keys_max(given: Mapping[str, str]) -> int:
+    text = given.get("keys_max", str(DIVERGENT_KEYS_DEFAULT))
+    if not text.isascii() or not text.isdigit() or len(text) > 6:
+        raise BadRequest(f'Bad keys_max value "{text[:80]}"')
+    return min(int(text), DIVERGENT_KEYS_MAX)
+
+
+def _named(key: Key) -> dict[str, str]:
+    return {name: as_text(part) for name, part in key._asdict().items()}
+
+
+def _divergent(found: DivergentKey) -> dict[str, object]:
+    return {
+        **_named(found.key),
+        "partition": found.partition,
+        "digests": {
+            node: None if digest is None else f"{digest:016x}"
+            for node, digest in found.digests.items()
+        },
+    }
+
+
+def _wait_s(query: str) -> float:
+    said = parse_query(query).get("timeout_s", str(HINTS_WAIT_S_DEFAULT))
+    try:
+        wait_s = float(said)
+    except ValueError:
+        wait_s = math.nan
+    if not 0 <= wait_s <= HINTS_WAIT_S_MAX:
+        raise BadRequest(f"timeout_s is {said!r:.80}, but must be from 0 to {HINTS_WAIT_S_MAX:g}")
+    return wait_s
 
 
 def _encoded(target: Target) -> bytes:

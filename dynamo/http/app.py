@@ -18,7 +18,7 @@ to have it, and `X-Dynamo-Definite`, whether it certainly had no effect.
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Final
+from typing import Final, cast
 from urllib.parse import urlsplit
 
 from aiohttp import web
@@ -37,9 +37,11 @@ from dynamo.errors import (
     StartupError,
 )
 from dynamo.http.admin import Admin
+from dynamo.http.admission import BEAT_S, Admission
 from dynamo.http.buckets import Buckets
-from dynamo.http.connections import Connections
-from dynamo.http.exchange import Answer, BodyReader
+from dynamo.http.connections import Connection, Connections
+from dynamo.http.exchange import Answer, BodyReader, whole
+from dynamo.http.framing import DATA_PATHS
 from dynamo.http.metrics import Metrics
 from dynamo.http.objects import Objects
 from dynamo.http.render import http_date
@@ -67,6 +69,9 @@ _ALWAYS_THERE: Final = frozenset(
         Resource.ADMIN_RING,
         Resource.ADMIN_LOCATE,
         Resource.ADMIN_LOCAL,
+        Resource.ADMIN_TOMBSTONES,
+        Resource.ADMIN_HINTS,
+        Resource.ADMIN_HINTS_WAIT,
     }
 )
 """What a node answers before it has joined: questions about itself."""
@@ -84,11 +89,17 @@ class HttpServer:
     def __init__(self, node: ServedNode, config: NodeConfig) -> None:
         self._node = node
         self._config = config
-        self._in_flight = 0
+        self._admission = Admission(
+            at_work_max=config.requests_in_flight_max, queue_s_max=config.queue_s_max
+        )
+        self._beat: asyncio.TimerHandle | None = None
+        self._beaten_s = 0.0
         self._requests = 0
         self._refused = 0
+        self._shed = 0
         self._failures = 0
         self._stamp = ""
+        self._refusals: dict[str, bytes] = {}
         self._stamped_at_s = -1
         self._handlers = self._route()
         self._connections: Connections | None = None
@@ -139,6 +150,10 @@ class HttpServer:
             Resource.ADMIN_RING: get(admin.ring),
             Resource.ADMIN_LOCATE: get(admin.locate),
             Resource.ADMIN_LOCAL: get(admin.local),
+            Resource.ADMIN_HINTS: get(admin.hints),
+            Resource.ADMIN_HINTS_WAIT: {"POST": admin.wait_for_hints},
+            Resource.ADMIN_DIVERGENCE: get(admin.divergence),
+            Resource.ADMIN_TOMBSTONES: get(admin.tombstones),
         }
 
     # -- life ------------------------------------------------------------------------------------
@@ -151,7 +166,9 @@ class HttpServer:
         """
         address = self._config.http_address
         loop = asyncio.get_running_loop()
-        self._connections = Connections(self._answer, self._broken)
+        self._connections = Connections(
+            self._answer, self._broken, self._admission, self._refusal_bytes
+        )
         try:
             self._listener = await loop.create_server(
                 self._connections, address.host, address.port, backlog=BACKLOG
@@ -159,6 +176,15 @@ class HttpServer:
         except OSError as error:
             reason = error.strerror or error
             raise StartupError(f"cannot listen on {address} for HTTP: {reason}") from error
+        self._beaten_s = loop.time()
+        self._beat = loop.call_later(BEAT_S, self._keep_time)
+
+    def _keep_time(self) -> None:
+        loop = asyncio.get_running_loop()
+        now_s = loop.time()
+        self._admission.beat(now_s - self._beaten_s)
+        self._beaten_s = now_s
+        self._beat = loop.call_later(BEAT_S, self._keep_time)
 
     @property
     def port(self) -> int:
@@ -169,6 +195,8 @@ class HttpServer:
 
     async def stop(self) -> None:
         """Take no more requests, let those at work end, then close all connections."""
+        if self._beat is not None:
+            self._beat.cancel()
         if self._listener is not None:
             self._listener.close()
         if self._connections is not None:
@@ -180,9 +208,15 @@ class HttpServer:
     def figures(self) -> tuple[Figure, ...]:
         """What the interface itself counts."""
         return (
-            Gauge("http_requests_in_flight", "requests at work now", lambda: self._in_flight),
+            Gauge(
+                "http_requests_in_flight", "requests at work now", lambda: self._admission.at_work
+            ),
+            Gauge(
+                "http_requests_in_flight_limit", "more are refused", lambda: self._admission.limit
+            ),
             Count("http_requests", "requests of clients", lambda: self._requests),
             Count("http_refused", "requests refused, most for overload", lambda: self._refused),
+            Count("http_shed", "requests refused for what is at work already", lambda: self._shed),
             Count("http_failures", "requests that failed by a fault", lambda: self._failures),
             Gauge("http_connections", "connections of clients", self._connections_open),
         )
@@ -194,12 +228,12 @@ class HttpServer:
 
     async def _answer(self, request: web.BaseRequest) -> Answer:
         self._requests += 1
-        if self._in_flight >= self._config.requests_in_flight_max:
-            self._refused += 1
-            sentence = f"{self._in_flight} requests are at work, that is the most\n"
-            refusal = text(503, sentence)
-            return Answer(request, _failed(request.method, refusal, None), self._head_stamp())
-        self._in_flight += 1
+        if not cast("Connection", request.protocol).take_let_in():
+            if self._is_refused(request):
+                self._refused += 1
+                self._shed += 1
+                return Answer(request, self._refusal(request.method), self._head_stamp())
+            self._admission.begin()
         try:
             reply = await self._reply(request)
         except DynamoError as error:
@@ -209,8 +243,31 @@ class HttpServer:
             self._failures += 1
             reply = _failed(request.method, text(500, "internal error\n"), None)
         finally:
-            self._in_flight -= 1
+            self._admission.end()
         return Answer(request, reply, self._head_stamp())
+
+    def _is_refused(self, request: web.BaseRequest) -> bool:
+        if self._admission.is_full:
+            return True
+        return self._admission.is_closed and request.raw_path.startswith(DATA_PATHS)
+
+    def _refusal(self, method: str) -> Reply:
+        if self._admission.is_full:
+            sentence = f"{self._admission.at_work} requests are at work, that is the most\n"
+        else:
+            sentence = f"more than {self._config.queue_s_max:g} s of work wait here\n"
+        return _failed(method, text(503, sentence), None)
+
+    def _refusal_bytes(self, method: str) -> bytes:
+        """The whole answer to a request that is refused as it is read."""
+        self._requests += 1
+        self._refused += 1
+        self._shed += 1
+        stamp = self._head_stamp()
+        refusal = self._refusals.get(method)
+        if refusal is None:
+            refusal = self._refusals[method] = whole(method, self._refusal(method), stamp)
+        return refusal
 
     async def _reply(self, request: web.BaseRequest) -> Reply | Stream:
         path, _, query = request.raw_path.partition("#")[0].partition("?")
@@ -260,6 +317,7 @@ class HttpServer:
         now_s = self._node.wall_ms() // 1000
         if now_s != self._stamped_at_s:
             self._stamped_at_s = now_s
+            self._refusals.clear()
             self._stamp = f"Date: {http_date(now_s * 1000)}\r\nServer: dynamo\r\n"
         return self._stamp
 

@@ -8,6 +8,7 @@ import asyncio
 import logging
 from contextlib import aclosing
 from http import HTTPStatus
+from math import inf
 from typing import Final
 
 from aiohttp import HttpVersion10, HttpVersion11, web
@@ -46,8 +47,12 @@ class BodyReader:
         self._reading_bytes_max = reading_bytes_max
         self._reading_bytes = 0
 
-    async def read(self, request: web.BaseRequest) -> bytes | Reply:
+    async def read(self, request: web.BaseRequest, *, within_s: float = inf) -> bytes | Reply:
         """The whole body, or the answer to give instead.
+
+        Args:
+            request: whose body.
+            within_s: how long the client may take, if that is less than `BODY_S_MAX`.
 
         Raises:
             Overloaded: too many bytes are on their way already.
@@ -63,11 +68,12 @@ class BodyReader:
             raise self._overloaded()
         if request.headers.get("Expect", "").lower() == "100-continue" and request.transport:
             request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        body_s_max = min(within_s, BODY_S_MAX)
         try:
-            async with asyncio.timeout(BODY_S_MAX):
+            async with asyncio.timeout(body_s_max):
                 return await self._collect(request)
         except TimeoutError:
-            return text(408, f"no whole body within {BODY_S_MAX:g} s\n")._replace(close=True)
+            return text(408, f"no whole body within {body_s_max:g} s\n")._replace(close=True)
         except (ConnectionError, web.RequestPayloadError):
             return text(400, "the body broke off\n")._replace(close=True)
 
@@ -93,6 +99,13 @@ class BodyReader:
 
     def _overloaded(self) -> Overloaded:
         return Overloaded(f"more than {self._reading_bytes_max} bytes of bodies are on their way")
+
+
+def whole(method: str, reply: Reply, stamp: str) -> bytes:
+    """All bytes of an answer to a request of HTTP/1.1, on a connection that stays."""
+    status, head, body, _ = reply
+    lines = f"{_STATUS_LINES[status]}{head}Content-Length: {len(body)}\r\n{stamp}\r\n"
+    return lines.encode("utf-8", "surrogateescape") + (b"" if method == "HEAD" else body)
 
 
 class Answer(web.StreamResponse):

@@ -183,7 +183,7 @@ class Objects:
             return text(
                 415, f'"{media_type}" is not a valid media type for the Content-type header.\n'
             )
-        body = await self._bodies.read(request)
+        body, timeout_s = await self._body(request, wanted, timeout_s)
         if isinstance(body, Reply):
             return body
         stored_at = target if target.key else target._replace(key=self._drawn().encode())
@@ -273,6 +273,18 @@ class Objects:
         if remaining_s <= 0:
             raise DeadlineExceeded(definite=True)
         return refusal, remaining_s
+
+    async def _body(
+        self, request: web.BaseRequest, wanted: Parameters, timeout_s: float
+    ) -> tuple[bytes | Reply, float]:
+        """The body, and the time left: a timeout that the client names runs while it sends."""
+        if wanted.timeout_ms is None or request.content.is_eof():
+            return await self._bodies.read(request), timeout_s
+        clock_s = asyncio.get_running_loop().time
+        deadline_s = clock_s() + timeout_s
+        body = await self._bodies.read(request, within_s=timeout_s)
+        # With no time left the coordinator sends nothing.
+        return body, max(deadline_s - clock_s(), 0.0)
 
     # -- both ------------------------------------------------------------------------------------
 

@@ -33,6 +33,10 @@ class Resource(enum.Enum):
     ADMIN_RING = enum.auto()
     ADMIN_LOCATE = enum.auto()
     ADMIN_LOCAL = enum.auto()
+    ADMIN_HINTS = enum.auto()
+    ADMIN_HINTS_WAIT = enum.auto()
+    ADMIN_DIVERGENCE = enum.auto()
+    ADMIN_TOMBSTONES = enum.auto()
 
 
 class Style(enum.Enum):
@@ -61,9 +65,13 @@ _ALONE = {
     "metrics": Resource.METRICS,
     "buckets": Resource.BUCKETS,
 }
-_ADMIN = {
+_ADMIN: dict[tuple[str, ...], Resource] = {
     ("members",): Resource.ADMIN_MEMBERS,
     ("ring",): Resource.ADMIN_RING,
+    ("hints",): Resource.ADMIN_HINTS,
+    ("hints", "wait"): Resource.ADMIN_HINTS_WAIT,
+    ("divergence",): Resource.ADMIN_DIVERGENCE,
+    ("tombstones",): Resource.ADMIN_TOMBSTONES,
 }
 
 

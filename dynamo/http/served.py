@@ -5,12 +5,14 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Protocol
 
 from dynamo.config import ClusterConfig, NodeConfig
+from dynamo.core.divergence import DivergenceReport
 from dynamo.core.figures import Figure
 from dynamo.core.ids import Bucket, Key, NodeId
 from dynamo.core.properties import Properties
 from dynamo.core.quorum import Conflicts, ReadQuorum, WriteQuorum
 from dynamo.core.ring import Ring
 from dynamo.core.siblings import Context, Siblings
+from dynamo.core.tombstones import TombstoneReport
 from dynamo.core.values import Value
 
 Member = Mapping[str, object]
@@ -137,8 +139,36 @@ class ServedOperations(Protocol):
         """The state this node holds for a key, and the hints it keeps, by whom they are for."""
         ...
 
+    def hints(self) -> Sequence[Mapping[str, object]]:
+        """What this node keeps for others, by whom it is for."""
+        ...
+
+    async def wait_for_hints(self, timeout_s: float) -> Mapping[str, object]:
+        """Return when all hints held now are gone, or the time is up; `held` says how many are not.
+
+        Raises:
+            Overloaded: too many wait already.
+        """
+        ...
+
+    def tombstones(self) -> TombstoneReport:
+        """How many deleted keys the node holds, and what those that are its to forget wait for."""
+        ...
+
     def read_stats(self) -> Stats:
         """What the node counts, by the names that `/stats` shows."""
+        ...
+
+
+class ServedDivergence(Protocol):
+    """Compares the replicas of all partitions."""
+
+    async def report(self, *, keys_max: int, timeout_s: float) -> DivergenceReport:
+        """What differs now.
+
+        Raises:
+            DeadlineExceeded: not in time.
+        """
         ...
 
 
@@ -170,6 +200,8 @@ class ServedNode(Protocol):
     def operations(self) -> ServedOperations: ...
     @property
     def removal(self) -> ServedRemoval: ...
+    @property
+    def divergence(self) -> ServedDivergence: ...
     @property
     def ring(self) -> Ring: ...
 

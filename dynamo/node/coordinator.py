@@ -7,7 +7,7 @@ reached, whoever has the request coordinates it as a new actor: it holds no copy
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -253,13 +253,35 @@ class Coordinator:
         """Coordinate here if this node is a primary, else at the first that takes it."""
         slots = self._slots(work)
         if not self._is_primary(slots):
-            for node, stands_in_for in slots:
-                if stands_in_for is None:
-                    done = await self._forward(node, work.request, work.deadline_s)
-                    if done is not None:
-                        return done
+            done = await self._forward_to_one(
+                [node for node, stands_in in slots if not stands_in], work
+            )
+            if done is not None:
+                return done
             slots = self._slots(work)  # who could be reached may have changed meanwhile
         return await self._coordinate(work, slots)
+
+    async def _forward_to_one(self, primaries: Sequence[NodeId], work: "_Work") -> Written | None:
+        """Have the first of them coordinate that takes it. None if certainly none has tried.
+
+        Raises:
+            Overloaded: two have too much to do; asking on would give all of them more.
+            DynamoError: as `put`.
+        """
+        overloaded: Overloaded | None = None
+        for node in primaries:
+            try:
+                done = await self._forward(node, work.request, work.deadline_s)
+            except Overloaded as error:
+                if overloaded is not None:
+                    raise
+                overloaded = error
+            else:
+                if done is not None:
+                    return done
+        if overloaded is not None:
+            raise overloaded
+        return None
 
     def _is_primary(self, slots: tuple[Slot, ...]) -> bool:
         return Slot(self._view.me, None) in slots
@@ -267,7 +289,12 @@ class Coordinator:
     async def _forward(
         self, node: NodeId, request: ForwardPut, deadline_s: float
     ) -> Written | None:
-        """Have `node` coordinate. None if it certainly did not try."""
+        """Have `node` coordinate. None if it cannot be reached, or does not serve.
+
+        Raises:
+            Overloaded: it has too much to do; definite.
+            DynamoError: as `put`.
+        """
         self._stats.counters.coord_redirs += 1
         remaining_s = deadline_s - self._clock_s()
         if remaining_s <= 0:
@@ -287,19 +314,24 @@ class Coordinator:
         if not isinstance(reply, Failed):
             raise OutcomeUnknown(f"{node} answered a write with {type(reply).__name__}")
         failure = to_error(reply)
-        if isinstance(failure, NotReady | Overloaded):
+        if isinstance(failure, NotReady):
             return None
         raise failure
 
     async def _coordinate(self, work: "_Work", slots: tuple[Slot, ...]) -> Written:
+        if self._clock_s() >= work.deadline_s:
+            raise DeadlineExceeded(definite=True)  # nobody waits; nothing was sent
         key = work.request.key
         write = Write(
             key,
             slots,
             work.quorum,
+            me=self._view.me,
             send=self._send,
+            primaries=lambda: self._view.preference_list(key, work.quorum.n).primaries,
             stand_ins=lambda: self._stand_ins(key, work.quorum),
             replica_timeout_s=self._replica_timeout_s,
+            replaces_until_s=self._clock_s() + self._stragglers_s_max,
             counters=self._stats.counters,
         )
         me = self._view.me

@@ -101,6 +101,10 @@ class Minting:
             lambda state, actor: written(state, actor, 0, new.value, new.context, new.conflicts),
         )
 
+    def forget(self, key: bytes) -> None:
+        """Nothing minted from nothing for this key is sent again: it may be superseded."""
+        self._afresh.forget(key)
+
     def on_return(self) -> None:
         """A node can be reached again that could not be before."""
         self._afresh.forget_all()

@@ -21,8 +21,8 @@ from collections.abc import Callable
 
 from dynamo.config import ClusterConfig, NodeConfig
 from dynamo.core.detector import Detector
-from dynamo.core.facts import Fact
-from dynamo.core.ids import Address, NodeId
+from dynamo.core.facts import PROPERTIES, Fact
+from dynamo.core.ids import DEFAULT_BUCKET_TYPE, Address, Bucket, NodeId
 from dynamo.core.membership import member_name
 from dynamo.core.properties import PropertyBook
 from dynamo.core.ring import Ring
@@ -34,9 +34,12 @@ from dynamo.errors import (
     OutcomeUnknown,
     StartupError,
 )
+from dynamo.node.anti_entropy import AntiEntropy
 from dynamo.node.bucket_properties import BucketProperties
 from dynamo.node.cluster_view import ClusterView
+from dynamo.node.comparison import TreeAnswers
 from dynamo.node.coordinator import Coordinator
+from dynamo.node.divergence import Divergence
 from dynamo.node.fact_memory import FactMemory
 from dynamo.node.gossip import Gossip
 from dynamo.node.handoff import Handoff
@@ -45,15 +48,19 @@ from dynamo.node.joining import Joining
 from dynamo.node.listing import Listing
 from dynamo.node.minting import Minting
 from dynamo.node.operations import Operations
+from dynamo.node.orphans import Orphans
 from dynamo.node.pacing import Pacer
 from dynamo.node.publishing import Publisher
 from dynamo.node.removal import Removal
 from dynamo.node.replica import DONE, Replica, Respond
+from dynamo.node.scrubbing import Scrubbing
 from dynamo.node.stats import Stats
 from dynamo.node.tasks import Tasks
+from dynamo.node.tombstone_watch import TombstoneAnswers, Watch
+from dynamo.node.tombstones import Tombstones
 from dynamo.node.writes import OnReply
 from dynamo.rpc.failures import to_error, to_failed
-from dynamo.rpc.handshake import Identity
+from dynamo.rpc.handshake import HANDSHAKE_S_MAX, Identity
 from dynamo.rpc.messages import (
     Failed,
     ForwardPut,
@@ -61,10 +68,14 @@ from dynamo.rpc.messages import (
     GossipOffer,
     Heartbeat,
     ListKeys,
+    ListTreeKeys,
+    ReadTrees,
     ReplicaGet,
     ReplicaPut,
     Reply,
     Request,
+    TombstoneAsk,
+    TombstoneCollect,
 )
 from dynamo.rpc.peers import Peers
 from dynamo.rpc.server import Server
@@ -72,6 +83,8 @@ from dynamo.rpc.wire import Wire
 from dynamo.storage.engine import Engine
 from dynamo.storage.hints import HintStore
 from dynamo.storage.objects import ObjectStore
+from dynamo.storage.tombstones import TombstoneStore
+from dynamo.storage.trees import Trees
 
 log = logging.getLogger(__name__)
 
@@ -84,7 +97,10 @@ PAUSE_S = 1.0
 """A silence this long is nobody's fault: a busy machine, a pause of the interpreter."""
 
 
-_WRITES = frozenset({ReplicaPut, ForwardPut})
+_DEFAULT_BUCKET = Bucket(DEFAULT_BUCKET_TYPE, b"")
+
+_OF_JOBS = frozenset({TombstoneAsk, TombstoneCollect, ReadTrees, ListTreeKeys})
+_WRITES = frozenset({ReplicaPut, ForwardPut, TombstoneCollect})
 
 
 class Node:
@@ -102,6 +118,9 @@ class Node:
         operations: answers an operator.
         removal: removes other nodes.
         pacer: the gate of all background work.
+        anti_entropy: compares this node with others.
+        divergence: tells whether the replicas are equal.
+        scrubbing: reads its disk.
         stats: counts.
         view: the cluster as this node sees it.
         replica: what it holds.
@@ -152,8 +171,16 @@ class Node:
         properties = PropertyBook(cluster.bucket_types, cluster.bucket_defaults)
         self.view = ClusterView(me, cluster.partitions, properties)
         self._memory = FactMemory(engine, self.view.facts)
-        self._objects = ObjectStore(engine, self._partition_of, dice)
-        self._hints = HintStore(engine)
+        settle_s = 3 * cluster.stragglers_s_max + HANDSHAKE_S_MAX
+        self._watch = Watch(clock_s, first_number=dice.randrange(1, 2**48), kept_s=3 * settle_s)
+        deleted = TombstoneStore(engine, self._partition_of, wall_ms, on_change=self._watch.end)
+        self._trees = Trees(engine, cluster.partitions, self._partition_of, self._n_of)
+        self._objects = ObjectStore(engine, self._partition_of, dice, [deleted, self._trees])
+        self._hints = HintStore(
+            engine,
+            bytes_max=config.hints_bytes_max,
+            queued_bytes_max=config.queued_bytes_max // 2,  # the other half is not for hints
+        )
         self.replica = Replica(self._objects, self._hints, self.stats.counters, wall_ms)
         self._peers = Peers(
             wire,
@@ -218,10 +245,61 @@ class Node:
         self._handoff = Handoff(
             self.view,
             self._hints,
-            self._peers,
+            self._send,
+            self.pacer,
+            self._tasks,
             self.stats.counters,
+            wall_ms,
+            serving=lambda: self.serving,
+            delivers=config.hinted_handoff,
             interval_s=config.handoff_interval_s,
+            replica_timeout_s=config.replica_timeout_s,
+            hint_age_s_max=config.hint_age_s_max,
+        )
+        self._tombstone_answers = TombstoneAnswers(
+            self.view, self._objects, self._hints, self._watch, clock_s, self._minting.forget
+        )
+        self._tombstones = Tombstones(
+            self.view,
+            deleted,
+            self._objects,
+            self._send,
+            self.pacer,
+            self.stats.counters,
+            collects=config.tombstone_collection,
+            settle_s=settle_s,
             call_timeout_s=config.replica_timeout_s,
+        )
+        self._tree_answers = TreeAnswers(self.view, self._trees, self.stats.counters)
+        self.scrubbing = Scrubbing(
+            self._trees, self._objects, self.pacer, partitions=cluster.partitions
+        )
+        self.anti_entropy = AntiEntropy(
+            self.view,
+            self._trees,
+            self._tree_answers,
+            self._objects,
+            self._send,
+            self.pacer,
+            self.stats.counters,
+            dice,
+            is_serving=lambda: self.serving,
+            interval_s=config.anti_entropy_interval_s,
+            call_timeout_s=config.replica_timeout_s,
+        )
+        self._orphans = Orphans(
+            self.view,
+            self._trees,
+            self._objects,
+            self._send,
+            self.pacer,
+            self.stats.counters,
+            clock_s,
+            is_serving=lambda: self.serving,
+            call_timeout_s=config.replica_timeout_s,
+        )
+        self.divergence = Divergence(
+            self.view, self._trees, self._send, dice, call_timeout_s=config.replica_timeout_s
         )
         publisher = Publisher(self.view, self._memory, self._gossip)
         self.bucket_properties = BucketProperties(self.view, publisher)
@@ -232,6 +310,9 @@ class Node:
             self._detector,
             self._objects,
             self._hints,
+            self._handoff,
+            self._tombstones,
+            self.scrubbing,
             self.stats,
             self.pacer,
             engine,
@@ -239,6 +320,7 @@ class Node:
             self._server,
             self._tasks,
             clock_s,
+            wall_ms,
         )
 
     # -- life ------------------------------------------------------------------------------------
@@ -264,8 +346,14 @@ class Node:
         self._tasks.repeat(self._heartbeats.step, "heartbeats")
         self._tasks.repeat(self._gossip.step, "gossip")
         self._tasks.repeat(self.pacer.step, "pacing")
-        if self.config.hinted_handoff:
-            self._tasks.repeat(self._handoff.step, "handoff")
+        if self.config.tombstone_collection:
+            self._tasks.repeat(self._tombstones.step, "tombstones")
+        self._tasks.repeat(self._handoff.step, "handoff")
+        self._tasks.repeat(self.scrubbing.keep_loaded, "trees")
+        self._tasks.repeat(self.scrubbing.walk, "scrubbing")
+        if self.config.anti_entropy:
+            self._tasks.repeat(self.anti_entropy.step, "anti-entropy")
+            self._tasks.repeat(self._orphans.step, "orphans")
         self._tasks.spawn(self._join(), "join")
 
     async def _join(self) -> None:
@@ -323,6 +411,7 @@ class Node:
         await self._tasks.close()
         await self._peers.close()
         await self._server.close()
+        await self._hints.close()
         await self._engine.close()
 
     # -- what others ask -------------------------------------------------------------------------
@@ -337,6 +426,8 @@ class Node:
             self._serve_replica(request, respond)
         elif kind is Heartbeat:
             respond(DONE)
+        elif kind in _OF_JOBS:
+            self._serve_replica(request, respond)
         elif isinstance(request, GossipOffer):
             respond(self._gossip.on_offer(request))
         elif isinstance(request, GossipExchange):
@@ -348,11 +439,21 @@ class Node:
 
     def _serve_replica(self, request: Request, respond: Respond) -> None:
         if isinstance(request, ReplicaPut):
+            if request.stands_in_for:
+                self._watch.end(request.key)
             self.replica.put(request, respond)
         elif isinstance(request, ReplicaGet):
             respond(self.replica.get(request))
         elif isinstance(request, ListKeys):
             respond(self.replica.list_keys(request))
+        elif isinstance(request, ReadTrees):
+            respond(self._tree_answers.read(request))
+        elif isinstance(request, ListTreeKeys):
+            respond(self._tree_answers.list_keys(request))
+        elif isinstance(request, TombstoneAsk):
+            respond(self._tombstone_answers.stand(request))
+        elif isinstance(request, TombstoneCollect):
+            self._tombstone_answers.collect(request, respond)
 
     async def _forwarded(self, request: ForwardPut, deadline_s: float, respond: Respond) -> None:
         try:
@@ -381,6 +482,11 @@ class Node:
 
     def _partition_of(self, key: bytes) -> int:
         return self.view.ring.partition_of(key)
+
+    def _n_of(self, bucket: Bucket) -> int:
+        """How many replicas a bucket's keys have."""
+        properties = self.properties.of(bucket) or self.properties.of(_DEFAULT_BUCKET)
+        return properties.n_val if properties is not None else 1
 
     def _wanted_peers(self) -> list[NodeId]:
         """Whom to hold connections to: members, and seeds as long as they may be members."""
@@ -413,6 +519,8 @@ class Node:
         self._peers.keep(self._wanted_peers())
         # The newest of that name, not `fact`: it may have been answered by a newer one already.
         self._memory.keep(fact.name)
+        if fact.name[:1] == PROPERTIES:
+            self._trees.properties_changed()
 
     # -- what the interface asks -----------------------------------------------------------------
 

@@ -6,11 +6,15 @@ from collections.abc import Callable
 from dynamo.core.detector import Detector
 from dynamo.core.figures import Count, Figure, Gauge, named
 from dynamo.core.ids import NodeId
+from dynamo.core.tombstones import TombstoneReport
 from dynamo.node.cluster_view import ClusterView
+from dynamo.node.handoff import Handoff
 from dynamo.node.heartbeats import Heartbeats
 from dynamo.node.pacing import Pacer
+from dynamo.node.scrubbing import Scrubbing
 from dynamo.node.stats import Stats
 from dynamo.node.tasks import Tasks
+from dynamo.node.tombstones import Tombstones
 from dynamo.rpc.peers import Peers
 from dynamo.rpc.server import Server
 from dynamo.storage.engine import Engine
@@ -34,6 +38,9 @@ class Operations:
         detector: Detector,
         objects: ObjectStore,
         hints: HintStore,
+        handoff: Handoff,
+        tombstones: Tombstones,
+        scrubbing: Scrubbing,
         stats: Stats,
         pacer: Pacer,
         engine: Engine,
@@ -41,12 +48,16 @@ class Operations:
         server: Server,
         tasks: Tasks,
         clock_s: Callable[[], float],
+        wall_ms: Callable[[], int],
     ) -> None:
         self._view = view
         self._heartbeats = heartbeats
         self._detector = detector
         self._objects = objects
         self._hints = hints
+        self._handoff = handoff
+        self._tombstones = tombstones
+        self._scrubbing = scrubbing
         self._stats = stats
         self._pacer = pacer
         self._engine = engine
@@ -54,6 +65,7 @@ class Operations:
         self._server = server
         self._tasks = tasks
         self._clock_s = clock_s
+        self._wall_ms = wall_ms
         self.figures: list[Figure] = [*stats.figures, *self._parts_figures()]
 
     def opinion(self, node: NodeId) -> str:
@@ -90,6 +102,44 @@ class Operations:
         }
         return self._objects.get(key), hints
 
+    def hints(self) -> list[dict[str, object]]:
+        """What this node keeps for others, by whom it is for."""
+        view, now_ms = self._view, self._wall_ms()
+        return [
+            {
+                "for": target,
+                "hints": held.hints,
+                "bytes": held.size_bytes,
+                "oldest_age_s": self._oldest_age_s(target, now_ms),
+                "reachable": target in view.reachable,
+                "removed": view.is_removed(target),
+            }
+            for target in sorted(self._hints.targets())
+            for held in [self._hints.held_for(target)]
+        ]
+
+    def _oldest_age_s(self, target: NodeId, now_ms: int) -> float | None:
+        """Of the hint that comes first; None while its row waits to be mended."""
+        rows = self._hints.rows(target, 0, 1)
+        return max(now_ms - rows[0].hinted_at_ms, 0) / 1000 if rows else None
+
+    async def wait_for_hints(self, timeout_s: float) -> dict[str, object]:
+        """Return when all hints that are held now are gone, or the time is up.
+
+        Raises:
+            Overloaded: too many wait already.
+        """
+        waited = await self._handoff.wait(timeout_s)
+        return {
+            "waited_for": waited.waited_for,
+            "held": sum(waited.left.values()),
+            "for": waited.left,
+        }
+
+    def tombstones(self) -> TombstoneReport:
+        """How many deleted keys this node holds, and what those that it is to forget wait for."""
+        return self._tombstones.report()
+
     def read_stats(self) -> Figures:
         """What this node counts, by the names that `/stats` shows."""
         return {
@@ -104,6 +154,7 @@ class Operations:
         """What the parts of the node count themselves, or can be asked."""
         view, hints, peers, server = self._view, self._hints, self._peers, self._server
         engine, pacer, objects, tasks = self._engine, self._pacer, self._objects, self._tasks
+        scrubbing = self._scrubbing
         return [
             Gauge("ring_num_partitions", "partitions of the ring", lambda: view.ring.partitions),
             Gauge("peers_connected", "peers that can be sent to", lambda: len(peers.connected)),
@@ -112,8 +163,38 @@ class Operations:
             Count("replies_late", "replies nobody waited for", lambda: peers.replies_late),
             Count("peer_bytes_in", "bytes from peers", lambda: peers.bytes_in + server.bytes_in),
             Count("peer_bytes_out", "bytes to peers", lambda: peers.bytes_out + server.bytes_out),
-            Gauge("hints_held", "hints kept now", lambda: sum(hints.targets().values())),
+            Count("hints_stored", "writes kept for another node", lambda: hints.counts.stored),
+            Count(
+                "hints_delivered",
+                "hints that their target has confirmed",
+                lambda: hints.counts.delivered,
+            ),
+            Count(
+                "hints_superseded",
+                "hints that a later one for the same key was joined to",
+                lambda: hints.counts.superseded,
+            ),
+            Count(
+                "hints_expired",
+                "hints dropped undelivered, being too old, too many or unreadable",
+                lambda: hints.counts.expired,
+            ),
+            Gauge("tombstones_held", "deleted keys kept now", lambda: self._tombstones.held),
+            Gauge("hints_held", "hints kept now", lambda: hints.hints_held),
+            Gauge("hints_bytes", "bytes of hints kept now", lambda: hints.bytes_held),
             Count("corrupted_records", "records that failed checks", lambda: objects.corrupted),
+            Count("records_mended", "of these, replaced since", lambda: objects.mended),
+            Count("scrubbed_rows", "records read to see if they rot", lambda: scrubbing.rows),
+            Count(
+                "tree_entries_mended",
+                "entries of the trees' index that were wrong",
+                lambda: scrubbing.entries_mended,
+            ),
+            Gauge(
+                "trees_unloaded",
+                "partitions that cannot be compared yet",
+                lambda: scrubbing.partitions_unloaded,
+            ),
             Count("task_failures", "background jobs that failed", lambda: tasks.failures),
             Count("commits", "flushes to the disk", lambda: engine.commit_counts.groups),
             Count("commit_writes", "writes made durable", lambda: engine.commit_counts.batches),

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from dynamo.core.codec import clock_of, decode_siblings
 from dynamo.core.conflicts import is_live
-from dynamo.core.ids import NodeId
+from dynamo.core.ids import NodeId, is_node_id
 from dynamo.errors import BadRequest, StorageError
 from dynamo.node.stats import Counters
 from dynamo.rpc.failures import to_failed
@@ -58,6 +58,7 @@ class Replica:
         """Merge a state into what is held, and answer once that is durable.
 
         Raises:
+            BadRequest: it is for nobody that could be a node; nothing was stored.
             CodecError: the state does not decode; nothing was stored.
             Overloaded: too much waits for the disk; nothing was stored.
         """
@@ -67,8 +68,7 @@ class Replica:
 
         self._counters.vnode_puts += 1
         if request.stands_in_for:
-            self._counters.hints_stored += 1
-            target = NodeId(request.stands_in_for)
+            target = _target_of(request)
             self._hints.merge(target, request.key, request.state, self._wall_ms(), stored)
         else:
             self._objects.merge(request.key, request.state, stored)
@@ -84,10 +84,15 @@ class Replica:
         return to_failed(error)
 
     def get(self, request: ReplicaGet) -> Held:
-        """What is held for a key: the state, or its clock."""
+        """What is held for a key: the state, or its clock.
+
+        Raises:
+            BadRequest: it asks for hints for nobody that could be a node.
+            StorageError: the disk cannot be read.
+        """
         self._counters.vnode_gets += 1
         if request.stands_in_for:
-            state = self._hints.get(NodeId(request.stands_in_for), request.key)
+            state = self._hints.get(_target_of(request), request.key)
         else:
             state = self._objects.get(request.key)
         if state is None:
@@ -106,3 +111,9 @@ class Replica:
         found, more = scan(request.partition, request.bucket, request.after, request.limit)
         last = found[-1][0] if more else b""
         return KeysPage([key for key, state in found if is_live(decode_siblings(state))], last)
+
+
+def _target_of(request: ReplicaPut | ReplicaGet) -> NodeId:
+    if not is_node_id(request.stands_in_for):
+        raise BadRequest(f"{request.stands_in_for!r:.80} is no node to stand in for")
+    return NodeId(request.stands_in_for)

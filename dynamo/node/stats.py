@@ -47,19 +47,15 @@ class Counters:
     vnode_gets: Annotated[int, "reads this node answered as a replica"] = 0
     vnode_puts: Annotated[int, "writes this node stored as a replica"] = 0
     commits_failed: Annotated[int, "writes that this node could not store"] = 0
-    records_mended: Annotated[int, "corrupted records replaced by another replica's copy"] = 0
 
-    hints_stored: Annotated[int, "writes kept for another node"] = 0
-    hints_delivered: Annotated[int, "hints that their target has confirmed"] = 0
-    hints_superseded: Annotated[int, "hints that a later one for the same key replaced"] = 0
-    hints_expired: Annotated[int, "hints dropped undelivered, being too old or too many"] = 0
+    hints_kept_by_coordinator: Annotated[int, "hints kept here for want of a stand-in"] = 0
     hints_rehomed: Annotated[int, "hints of a removed node given to the key's new replicas"] = 0
 
     read_repairs: Annotated[int, "replicas sent what a read showed them to lack"] = 0
     read_repairs_missing: Annotated[int, "read repairs of replicas without the key"] = 0
     read_repairs_behind: Annotated[int, "read repairs of replicas with an older state"] = 0
 
-    exchanges: Annotated[int, "comparisons of a partition with another replica, ended well"] = 0
+    exchanges: Annotated[int, "comparisons with another replica that ended well"] = 0
     exchanges_failed: Annotated[int, "comparisons with another replica that were broken off"] = 0
     exchange_hashes_in: Annotated[int, "tree hashes received from replicas compared with"] = 0
     exchange_hashes_out: Annotated[int, "tree hashes sent to replicas compared with"] = 0

@@ -23,7 +23,7 @@ from dynamo.errors import (
 )
 from dynamo.rpc.connection import Connection, Connections
 from dynamo.rpc.frames import FRAME_BYTES_MAX, Body, Encoder, parse_reply
-from dynamo.rpc.handshake import Identity, check_answer, hello
+from dynamo.rpc.handshake import HANDSHAKE_S_MAX, Identity, check_answer, hello
 from dynamo.rpc.messages import Reply, Request
 
 log = logging.getLogger(__name__)
@@ -44,14 +44,14 @@ class PeersLimits:
         calls_in_flight_max: unanswered calls on one connection.
         write_buffer_bytes_max: bytes that wait for a peer to read them; one frame may exceed it.
         frame_bytes_max: largest frame in either direction.
-        dial_timeout_s: for connecting and the handshake together. A proxy may connect and then
-            say nothing.
+        dial_timeout_s: for connecting and the handshake together; at most `HANDSHAKE_S_MAX`. A
+            proxy may connect and then say nothing.
     """
 
     calls_in_flight_max: int = 8192
     write_buffer_bytes_max: int = 64 * 2**20
     frame_bytes_max: int = FRAME_BYTES_MAX
-    dial_timeout_s: float = 1.0
+    dial_timeout_s: float = HANDSHAKE_S_MAX
 
 
 class CallerOwner(Connections):
@@ -103,11 +103,13 @@ class Caller(Connection):
         self._sweep: asyncio.TimerHandle | None = None
         self._outbox_bytes = 0
         self._room_bytes = owner.limits.write_buffer_bytes_max
+        self._hello_s = 0.0
 
     # -- handshake --
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
+        self._hello_s = self._loop.time()
         self.write(hello(self._caller_owner.identity, self.node))
         self.flush()
 
@@ -117,8 +119,14 @@ class Caller(Connection):
         except HandshakeRefused as error:
             self._settle(error)
             self.abort()
-        else:
+            return
+        took_s = self._loop.time() - self._hello_s
+        if took_s <= HANDSHAKE_S_MAX:
             self._settle(None)
+            return
+        # This process stood still, or its timer for the dial would have ended it.
+        self._settle(PeerUnreachable(f"{self.node} at {self.address} greeted after {took_s:.3g} s"))
+        self.abort()
 
     def broken(self, error: ProtocolError) -> None:
         self._settle(PeerUnreachable(f"{self.node} at {self.address} broke the protocol: {error}"))
@@ -141,14 +149,16 @@ class Caller(Connection):
             self._loop.call_soon(self._deliver, on_reply, self._obstacle(timeout_s))
             return
         call_id = self._last_id + 1
+        now_s = self._loop.time()
+        sent_ms = int((now_s - self._hello_s) * 1000)
         try:
-            frame = self._encoder.request(call_id, request, int(timeout_s * 1000) or 1)
+            frame = self._encoder.request(call_id, request, int(timeout_s * 1000) or 1, sent_ms)
         except BadRequest as error:
             self._loop.call_soon(self._deliver, on_reply, error)
             return
         self._last_id = call_id
         self._caller_owner.requests_out += 1
-        deadline_s = self._loop.time() + timeout_s
+        deadline_s = now_s + timeout_s
         self._calls[call_id] = (on_reply, deadline_s)
         self.write(frame)
         self._outbox_bytes += len(frame)
@@ -186,11 +196,15 @@ class Caller(Connection):
         return 0 if self._transport is None else self._transport.get_write_buffer_size()
 
     def take(self, bodies: list[Body]) -> None:
+        now_s = self._loop.time()
         for body in bodies:
             call_id, reply = parse_reply(body)
             call = self._calls.pop(call_id, None)
             if call is not None:
-                self._deliver(call[0], reply)
+                # An old answer to a process that stood still is no answer: it may have read the
+                # value that has been deleted and forgotten since.
+                on_reply, until_s = call
+                self._deliver(on_reply, reply if now_s < until_s else self._too_late())
             elif 0 < call_id <= self._written_id:
                 self._caller_owner.replies_late += 1
             else:
@@ -224,6 +238,10 @@ class Caller(Connection):
             self._caller_owner.on_outcome(self.node, False)
         for on_reply in given_up:
             self._deliver(on_reply, PeerLost(f"{self.node} did not answer in time"))
+
+    def _too_late(self) -> PeerLost:
+        self._caller_owner.replies_late += 1
+        return PeerLost(f"{self.node} did not answer in time")
 
     def over(self) -> None:
         if self._sweep is not None:

@@ -1,7 +1,9 @@
 """Frames between nodes: a length of four bytes, big-endian, then one msgpack array.
 
-    request   [call id, message number, timeout in ms, [field, ...]]
+    request   [call id, message number, timeout in ms, sent at ms, [field, ...]]
     reply     [call id, message number, [field, ...]]
+
+"Sent at" counts from the moment the sender's hello left, by the sender's clock (`transit`).
 
 Bytes from a peer are hostile until shown otherwise. A length is held against its bound before
 anything is kept for it, a message is a few flat lists and nothing deeper, and whatever the msgpack
@@ -19,6 +21,9 @@ from dynamo.rpc.messages import Message, Reply, Request, number_of, unpack
 
 FRAME_BYTES_MAX = 64 * 2**20 + 64 * 2**10
 """The largest object with its siblings' worth of room, and 64 KiB for all that surrounds it."""
+
+SENT_MS_MAX = 2**42
+"""No connection is older than 139 years, and up to here a float of seconds is right to 1 us."""
 
 LIST_LEN_MAX = 65_536
 """Most items of one list: msgpack makes room for what a header claims before it reads the items."""
@@ -108,13 +113,13 @@ class Encoder:
         self._frame_bytes_max = frame_bytes_max
         self._packer = msgpack.Packer()
 
-    def request(self, call_id: int, request: Request, timeout_ms: int) -> bytes:
+    def request(self, call_id: int, request: Request, timeout_ms: int, sent_ms: int) -> bytes:
         """The frame of a request.
 
         Raises:
             BadRequest: it is too large to be sent.
         """
-        body: bytes = self._packer.pack((call_id, number_of(request), timeout_ms, request))
+        body: bytes = self._packer.pack((call_id, number_of(request), timeout_ms, sent_ms, request))
         if len(body) > _SMALL_BYTES:
             self._check(body, request)
         return _SIZE.pack(len(body)) + body
@@ -143,22 +148,24 @@ class Encoder:
                 raise BadRequest(f"{name} has a list of {len(field)}, the most is {LIST_LEN_MAX}")
 
 
-def parse_request(body: Body) -> tuple[int, int, Request]:
-    """Call id, timeout in ms, request.
+def parse_request(body: Body) -> tuple[int, int, int, Request]:
+    """Call id, timeout in ms, when it was sent in ms, request.
 
     Raises:
         ProtocolError: `body` is anything else.
     """
     try:
-        call_id, number, timeout_ms, fields = _unpacked(body)
+        call_id, number, timeout_ms, sent_ms, fields = _unpacked(body)
     except Exception as error:
         raise _no_message(error) from error
     if type(call_id) is not int or type(timeout_ms) is not int or timeout_ms < 0:
         raise ProtocolError("a request has a call id and a timeout")
+    if type(sent_ms) is not int or not 0 <= sent_ms <= SENT_MS_MAX:
+        raise ProtocolError("a request says when it was sent")
     message = unpack(number, fields)
     if type(message) not in _REQUESTS:
         raise ProtocolError(f"{type(message).__name__} is not a request")
-    return call_id, timeout_ms, cast("Request", message)
+    return call_id, timeout_ms, sent_ms, cast("Request", message)
 
 
 def parse_reply(body: Body) -> tuple[int, Reply]:

@@ -6,6 +6,8 @@
 Both are the first frame of their direction. The version comes first for ever, and so do the three
 parts of the answer, so that any two versions can tell each other why they cannot talk; more may be
 added at the ends. Sentences name both nodes: each side logs the same one.
+
+The hello is also the moment from which a request says how old it is (`transit`).
 """
 
 from dataclasses import dataclass
@@ -20,6 +22,12 @@ from dynamo.rpc.messages import PROTOCOL_VERSION
 
 HELLO_BYTES_MAX = 4096
 """Bound of a connection's first frame: nobody has shown who they are yet."""
+
+HANDSHAKE_S_MAX = 1.0
+"""From hello to welcome, as the dialler sees it; later than that it hangs up without a request.
+
+So a hello was under way for less than this, and a request looks younger than it is by less than
+this: nothing that was sent longer ago than its timeout and this together has an effect any more."""
 
 _SHOWN_CHARS = 120
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, get_type_hints
 
 from dynamo.errors import ProtocolError
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 
 MISSING = b""
 """The encoded state (or clock) of a key that a replica does not hold."""
@@ -109,6 +109,63 @@ class ListKeys(NamedTuple):
     buckets_only: bool
 
 
+class ReadTrees(NamedTuple):
+    """Digests of your hash trees, of the partitions we share. Answered by `TreeDigests`.
+
+    Attributes:
+        n: of the trees for keys with so many replicas.
+        partitions: a bit for each partition, those of the first 8 in the first byte, the lowest bit
+            first. The trees of these side by side are one, see `core/merkle.py`.
+        nodes: the numbers of nodes in it.
+    """
+
+    n: int
+    partitions: bytes
+    nodes: list[int]
+
+
+class ListTreeKeys(NamedTuple):
+    """The keys below nodes of your hash trees. Answered by `TreeKeys`.
+
+    Attributes:
+        n: see `ReadTrees`.
+        partitions: see `ReadTrees`.
+        nodes: ascending, none below another.
+        after: the last key of the page before; b"" for the first page.
+        limit: look at no more than this many keys.
+    """
+
+    n: int
+    partitions: bytes
+    nodes: list[int]
+    after: bytes
+    limit: int
+
+
+class TombstoneAsk(NamedTuple):
+    """How do you stand to these deleted keys? Answered by `TombstoneStands`.
+
+    Whoever is asked begins to watch each key, or goes on with it.
+
+    Attributes:
+        keys: encoded keys.
+    """
+
+    keys: list[bytes]
+
+
+class TombstoneCollect(NamedTuple):
+    """Forget these deleted keys, as long as you hold just this. Answered by `TombstonesKept`.
+
+    Attributes:
+        keys: encoded keys.
+        digests: of each, the digest of the state.
+    """
+
+    keys: list[bytes]
+    digests: list[bytes]
+
+
 # -- replies -------------------------------------------------------------------------------------
 
 
@@ -159,6 +216,62 @@ class KeysPage(NamedTuple):
     last: bytes
 
 
+class TreeDigests(NamedTuple):
+    """Digests of nodes of hash trees.
+
+    Attributes:
+        digests: in the order of the nodes asked for; none if `absent` names any partition.
+        absent: partitions among those asked for that this node cannot compare now, as it is no
+            replica of theirs, or their trees are not loaded. A bit for each, or b"" if none.
+        ns: every n for which this node holds keys.
+    """
+
+    digests: list[int]
+    absent: bytes
+    ns: list[int]
+
+
+class TreeKeys(NamedTuple):
+    """Keys in the order of the trees.
+
+    Attributes:
+        keys: encoded.
+        digests: of each key.
+        last: the last key looked at, to go on after; b"" if there are no others.
+    """
+
+    keys: list[bytes]
+    digests: list[int]
+    last: bytes
+
+
+class TombstoneStands(NamedTuple):
+    """How a node stands to deleted keys.
+
+    Attributes:
+        facts: the hash of all that it knows of the cluster.
+        clock_ms: its clock; only what passes between two answers means anything.
+        digests: of each key the digest of its own copy, b"" if it has none.
+        watches: of each key the number of the watch over it, the same as long as nothing came for
+            the key; or less than one, a `Standing`, if something is in the way.
+    """
+
+    facts: bytes
+    clock_ms: int
+    digests: list[bytes]
+    watches: list[int]
+
+
+class TombstonesKept(NamedTuple):
+    """All the others are forgotten, and that is durable.
+
+    Attributes:
+        keys: encoded keys.
+    """
+
+    keys: list[bytes]
+
+
 class Failed(NamedTuple):
     """The request was not done.
 
@@ -179,8 +292,32 @@ class Failed(NamedTuple):
     definite: bool
 
 
-Request = Heartbeat | ReplicaPut | ReplicaGet | ForwardPut | GossipOffer | GossipExchange | ListKeys
-Reply = Done | Held | PutDone | GossipDigest | GossipFacts | KeysPage | Failed
+Request = (
+    Heartbeat
+    | ReplicaPut
+    | ReplicaGet
+    | ForwardPut
+    | GossipOffer
+    | GossipExchange
+    | ListKeys
+    | ReadTrees
+    | ListTreeKeys
+    | TombstoneAsk
+    | TombstoneCollect
+)
+Reply = (
+    Done
+    | Held
+    | PutDone
+    | GossipDigest
+    | GossipFacts
+    | KeysPage
+    | TreeDigests
+    | TreeKeys
+    | TombstoneStands
+    | TombstonesKept
+    | Failed
+)
 Message = Request | Reply
 
 # Numbers on the wire; never reused for something else.
@@ -192,12 +329,20 @@ _NUMBERS: dict[type[Message], int] = {
     GossipOffer: 5,
     GossipExchange: 6,
     ListKeys: 7,
+    ReadTrees: 8,
+    ListTreeKeys: 9,
+    TombstoneAsk: 14,
+    TombstoneCollect: 15,
     Done: 64,
     Held: 65,
     PutDone: 66,
     GossipDigest: 67,
     GossipFacts: 68,
     KeysPage: 69,
+    TreeDigests: 70,
+    TreeKeys: 71,
+    TombstoneStands: 76,
+    TombstonesKept: 77,
     Failed: 127,
 }
 

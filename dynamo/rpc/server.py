@@ -19,6 +19,7 @@ from dynamo.rpc.failures import to_failed
 from dynamo.rpc.frames import FRAME_BYTES_MAX, Body, Encoder, parse_request
 from dynamo.rpc.handshake import Identity, judge, refuse, welcome
 from dynamo.rpc.messages import Reply, Request
+from dynamo.rpc.transit import Transit
 from dynamo.rpc.wire import Listener, Wire
 
 log = logging.getLogger(__name__)
@@ -39,7 +40,8 @@ class ServerLimits:
         reply_buffer_bytes_max: bytes that wait for a peer to read them; no more of its requests
             are read meanwhile.
         frame_bytes_max: largest frame in either direction.
-        handshake_timeout_s: for a new connection to say who it is.
+        handshake_timeout_s: for a new connection to say who it is. It bounds what strangers cost;
+            how old a hello may be is the dialler's to bound (`HANDSHAKE_S_MAX`).
         connections_max: more are closed at once.
     """
 
@@ -58,8 +60,8 @@ class Server(Connections):
 
     Attributes:
         requests_in: requests handed to the handler.
-        requests_expired: requests whose time was up before their turn came; nobody waits for an
-            answer, so there is none.
+        requests_expired: requests whose time was up before their turn came, be it that they waited
+            here or were held up on their way; nobody waits for an answer, so there is none.
         refused: diallers that were told to go away.
     """
 
@@ -125,6 +127,7 @@ class _Answerer(Connection):
         self._server = server
         self._in_flight_max = server.limits.requests_in_flight_max
         self._node: NodeId | None = None
+        self._transit = Transit(0.0)
         self._handshake: asyncio.TimerHandle | None = None
         self._spoke = False
         # Requests not yet handled and when they came; at most those of one read.
@@ -152,6 +155,7 @@ class _Answerer(Connection):
             self._handshake.cancel()
         if not refusal:
             self._node = node
+            self._transit = Transit(self._loop.time())
             self.write(welcome(identity))
             return
         self._server.refused += 1
@@ -186,10 +190,10 @@ class _Answerer(Connection):
         return len(self._in_flight) >= self._in_flight_max or self._unread
 
     def _handle(self, came_s: float, body: Body) -> None:
-        call_id, timeout_ms, request = parse_request(body)
+        call_id, timeout_ms, sent_ms, request = parse_request(body)
         if call_id in self._in_flight:
             raise ProtocolError(f"call id {call_id} is in use")
-        deadline_s = came_s + timeout_ms / 1000
+        deadline_s = self._transit.sent_s(came_s, sent_ms) + timeout_ms / 1000
         if deadline_s <= self._loop.time():
             self._server.requests_expired += 1
             return

@@ -91,6 +91,14 @@ class Engine(Protocol):
         """
         ...
 
+    def count(self, table: Table) -> int:
+        """How many committed pairs a table has, without looking at them.
+
+        Raises:
+            StorageError: the disk cannot be read.
+        """
+        ...
+
     def commit(self, batch: Sequence[Operation], on_commit: OnCommit) -> None:
         """Store `batch` atomically and durably, then call `on_commit`.
 

@@ -135,6 +135,17 @@ class LmdbEngine:
             raise StorageError(f"cannot read {table.value}: {error}") from error
         return found
 
+    def count(self, table: Table) -> int:
+        try:
+            reading = self._env.begin()
+            try:
+                entries: int = reading.stat(self._tables[table])["entries"]
+                return entries
+            finally:
+                reading.abort()
+        except lmdb.Error as error:
+            raise StorageError(f"cannot read {table.value}: {error}") from error
+
     def commit(self, batch: Sequence[Operation], on_commit: OnCommit) -> None:
         assert not self._is_closing, "commit after close"
         self._queue.add(batch, on_commit)

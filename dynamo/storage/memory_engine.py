@@ -82,6 +82,10 @@ class Disk:
         end = len(keys) if stop is None else bisect_left(keys, stop)
         return [(key, values[key]) for key in keys[first : min(end, first + limit)]]
 
+    def count(self, table: Table) -> int:
+        """How many pairs there are."""
+        return len(self._keys[table])
+
     def store(self, batch: Sequence[Operation]) -> bool:
         """Do all operations in order, or none if the disk is full; returns whether it did."""
         if self.full:
@@ -151,6 +155,9 @@ class MemoryEngine:
         self, table: Table, start: bytes, stop: bytes | None, limit: int
     ) -> list[tuple[bytes, bytes]]:
         return self._disk.scan(table, start, stop, limit)
+
+    def count(self, table: Table) -> int:
+        return self._disk.count(table)
 
     def commit(self, batch: Sequence[Operation], on_commit: OnCommit) -> None:
         assert not self._is_closing, "commit after close"

@@ -59,6 +59,11 @@ class ObjectStore:
         """How many records were found corrupted, and then treated as missing."""
         return self._states.corrupted
 
+    @property
+    def mended(self) -> int:
+        """How many of them have been replaced, by another replica's copy or by a new write."""
+        return self._states.mended
+
     def get(self, key: bytes) -> bytes | None:
         """The durable state, encoded; None if there is none that can be read.
 
@@ -66,6 +71,10 @@ class ObjectStore:
             StorageError: the disk cannot be read.
         """
         return self._states.committed(self._place(key))
+
+    def after_newest(self, key: bytes, on_done: OnCommit) -> None:
+        """Call `on_done`, never at once, when the newest state of a key is durable, or is not."""
+        self._states.after_newest(self._place(key), on_done)
 
     def merge(self, key: bytes, incoming: bytes, on_done: OnCommit) -> None:
         """Join a state from another replica, and call `on_done` once what came is durable here.
@@ -115,8 +124,11 @@ class ObjectStore:
             Overloaded: too much waits for the disk; nothing was forgotten.
             StorageError: the disk cannot be read.
         """
-        if is_live(decode_siblings(expected)):
-            # It lives on elsewhere, and what this actor minted next from nothing would deny it.
+        state = decode_siblings(expected)
+        is_mine = self._minter.actor in state.entries
+        if is_mine and (is_live(state) or not self._minter.has_minted(state.context())):
+            # It lives on elsewhere, and what this actor minted next from nothing would deny it; or
+            # others may know of higher dots of this actor, and would deny what it mints.
             self._minter.renew()
         return self._states.drop(self._place(key), key, expected, on_done)
 

@@ -83,6 +83,7 @@ class States:
 
     Attributes:
         corrupted: how many records were found corrupted, and then treated as missing.
+        mended: how many of them have been replaced.
     """
 
     def __init__(
@@ -119,6 +120,7 @@ class States:
         # Corrupted records are lost once, however often they are read before they are replaced.
         self._lost: set[bytes] = set()
         self.corrupted = 0
+        self.mended = 0
 
     def committed(self, place: bytes) -> bytes | None:
         """The durable state; None if there is none that can be read.
@@ -288,7 +290,9 @@ class States:
         if error is not None:
             self._lost_at(place)
         else:
-            self._lost.discard(place)
+            if place in self._lost:
+                self._lost.discard(place)
+                self.mended += stores
             if self._on_count is not None and stores is not pending.is_stored:
                 pending.is_stored = stores
                 self._on_count(place, 1 if stores else -1)

@@ -57,7 +57,7 @@ async def test_what_the_readme_shows_does_what_it_says(tmp_path: Path) -> None:
             )
             for block in _blocks("try")
         ]
-        first, conflict, resolved, deleted, commands = said
+        first, conflict, resolved, deleted, commands, repair = said
         assert first.endswith("hello")
         assert "300 Multiple Choices" in conflict
         assert "milk" in conflict
@@ -65,6 +65,9 @@ async def test_what_the_readme_shows_does_what_it_says(tmp_path: Path) -> None:
         assert resolved.endswith("milk, bread")
         assert "404 Not Found" in deleted
         assert "red" in commands
+        assert "all hints are delivered" in repair
+        assert "256 partitions: 0 differ" in repair
+        assert "is to forget" in repair
         (script,) = _blocks("try python")
         shown = await _run(sys.executable, "-c", _moved(script, base_port), base_port=base_port)
         assert "b'tea'" in shown

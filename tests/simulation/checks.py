@@ -13,6 +13,16 @@ before no other of S. Then:
 
 An unknown outcome (a timeout, a lost coordinator) may turn out either way. Values are unique: each
 names the write that made it.
+
+A delete is a write of nothing. Tombstones are anonymous, and gone once they were collected, so F
+holds values only, and whether a delete is "in F" has to be concluded: an acknowledged one happened;
+one of unknown outcome is taken to have happened unless something that comes before it is in F. That
+is no more lenient than the equation allows: a delete takes away and never adds, so the more of
+them happened the less must be in F, and each of those may have happened.
+
+Where a machine lost its disk (`copies_may_go`) a value that somebody read may have been on that
+disk alone. Then only what was acknowledged by several machines supersedes anything for certain;
+whoever calls passes the other writes as unknown.
 """
 
 import enum
@@ -37,12 +47,14 @@ class Write:
         value: unique in its history.
         saw: the values that came with the context it was submitted with; empty for a blind write.
         outcome: how it ended.
+        deletes: it wrote nothing; `value` is only its name, and nobody is ever shown it.
     """
 
     key: str
     value: str
     saw: frozenset[str] = frozenset()
     outcome: Outcome = Outcome.ACKNOWLEDGED
+    deletes: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +78,11 @@ class Violation:
 
 
 def check(
-    writes: Sequence[Write], reads: Iterable[Read], final: Mapping[str, Collection[str]]
+    writes: Sequence[Write],
+    reads: Iterable[Read],
+    final: Mapping[str, Collection[str]],
+    *,
+    copies_may_go: bool = False,
 ) -> list[Violation]:
     """All rules, for all keys.
 
@@ -74,6 +90,7 @@ def check(
         writes: in the order in which they were invoked.
         reads: everything that clients were shown.
         final: the values of each key in the end; a key without any may be missing.
+        copies_may_go: a machine lost what it held, so what was read need not have stayed.
     """
     read: dict[str, set[str]] = {}
     for shown in reads:
@@ -83,7 +100,13 @@ def check(
         by_key.setdefault(write.key, []).append(write)
     violations = []
     for key in sorted({*by_key, *read, *final}):
-        of_key = _Key(key, by_key.get(key, []), read.get(key, set()), set(final.get(key, ())))
+        of_key = _Key(
+            key,
+            by_key.get(key, []),
+            read.get(key, set()),
+            set(final.get(key, ())),
+            reads_stay=not copies_may_go,
+        )
         violations += of_key.violations()
     return violations
 
@@ -91,12 +114,16 @@ def check(
 class _Key:
     """The history of one key."""
 
-    def __init__(self, key: str, writes: list[Write], read: set[str], final: set[str]) -> None:
+    def __init__(
+        self, key: str, writes: list[Write], read: set[str], final: set[str], *, reads_stay: bool
+    ) -> None:
         self.key = key
         self.read = read
         self.final = final
-        self.outcomes = {write.value: write.outcome for write in writes}
-        assert len(self.outcomes) == len(writes), f"values of {key} are not unique"
+        self.stayed = read if reads_stay else set[str]()
+        self.outcomes = {write.value: write.outcome for write in writes if not write.deletes}
+        self.deletes = {write.value: write.outcome for write in writes if write.deletes}
+        assert len({write.value for write in writes}) == len(writes), f"{key}: names not unique"
         self.before = _before(writes)
 
     def violations(self) -> list[Violation]:
@@ -115,24 +142,35 @@ class _Key:
         )
 
     def _lost(self) -> list[Violation]:
-        kept = self.final.union(*(self.before.get(value, ()) for value in self.final))
+        kept = self.final | self._before_any(self.final | self._deletes_that_happened())
         lost = self._with(Outcome.ACKNOWLEDGED) - kept
         return self._broken("lost", lost, f"was acknowledged; in the end there is {self._end()}")
 
     def _resurrected(self) -> list[Violation]:
-        happened = self._with(Outcome.ACKNOWLEDGED) | self.read
-        superseded = set[str]().union(*(self.before.get(value, ()) for value in happened))
+        deletes = {name for name, ended in self.deletes.items() if ended is Outcome.ACKNOWLEDGED}
+        superseded = self._before_any(self._with(Outcome.ACKNOWLEDGED) | self.stayed | deletes)
         return self._broken("resurrected", self.final & superseded, "was superseded, yet is back")
 
     def _siblings(self) -> list[Violation]:
         happened = self._with(Outcome.ACKNOWLEDGED)
         happened |= self._with(Outcome.UNKNOWN) & self.final
-        superseded = set[str]().union(*(self.before[value] for value in happened))
-        wanted = happened - superseded
+        wanted = happened - self._before_any(happened | self._deletes_that_happened())
         if wanted == self.final:
             return []
         text = f"siblings should be {sorted(wanted)}, in the end there is {self._end()}"
         return [Violation(rule="siblings", key=self.key, text=text)]
+
+    def _deletes_that_happened(self) -> set[str]:
+        """For certain, or so that nothing in the end speaks against it."""
+        return {
+            name
+            for name, ended in self.deletes.items()
+            if ended is Outcome.ACKNOWLEDGED
+            or (ended is Outcome.UNKNOWN and not self.before[name] & self.final)
+        }
+
+    def _before_any(self, names: set[str]) -> set[str]:
+        return set[str]().union(*(self.before.get(name, ()) for name in names))
 
     def _with(self, outcome: Outcome) -> set[str]:
         return {value for value, ended in self.outcomes.items() if ended is outcome}

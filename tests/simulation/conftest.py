@@ -1,28 +1,42 @@
+import datetime
+
 import pytest
 
-SEEDS = 200
-SEEDS_PER_TEST = 10
+SWARM_CPU_S = 60.0
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("simulation")
-    group.addoption("--seed", type=int, help="replay this seed only")
-    group.addoption("--seeds", type=int, default=SEEDS, help=f"how many seeds to run ({SEEDS})")
-
-
-def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """A test that takes `seeds` gets them in chunks, to keep the report short."""
-    if "seeds" not in metafunc.fixturenames:
-        return
-    seed: int | None = metafunc.config.getoption("--seed", default=None)
-    count: int = metafunc.config.getoption("--seeds", default=SEEDS)
-    chunks = (
-        [
-            range(begin, min(begin + SEEDS_PER_TEST, count))
-            for begin in range(0, count, SEEDS_PER_TEST)
-        ]
-        if seed is None
-        else [range(seed, seed + 1)]
+    group.addoption("--seed", type=int, help="replay this seed of the swarm only")
+    group.addoption(
+        "--first-seed", type=int, help="the first of the swarm's fresh seeds (drawn from the date)"
     )
-    ids = [f"{chunk[0]}-{chunk[-1]}" for chunk in chunks]
-    metafunc.parametrize("seeds", chunks, ids=ids)
+    group.addoption(
+        "--swarm-seconds",
+        type=float,
+        default=SWARM_CPU_S,
+        help=f"CPU time for the swarm's fresh seeds ({SWARM_CPU_S:g})",
+    )
+
+
+@pytest.fixture
+def seed(request: pytest.FixtureRequest) -> int | None:
+    """The one seed that is asked for."""
+    asked: int | None = request.config.getoption("--seed")
+    return asked
+
+
+@pytest.fixture
+def first_seed(request: pytest.FixtureRequest) -> int:
+    """Where fresh seeds begin: elsewhere every minute, so that each run looks where none has."""
+    asked: int | None = request.config.getoption("--first-seed")
+    if asked is not None:
+        return asked
+    return int(datetime.datetime.now(datetime.UTC).timestamp()) // 60 * 1000
+
+
+@pytest.fixture
+def swarm_cpu_s(request: pytest.FixtureRequest) -> float:
+    """How much CPU time fresh seeds may take."""
+    asked: float = request.config.getoption("--swarm-seconds")
+    return asked

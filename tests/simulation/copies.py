@@ -2,7 +2,9 @@
 
 from collections.abc import Iterable
 
+from dynamo.core.codec import clock_of, only_tombstones
 from dynamo.core.ids import Key, NodeId, encode_key
+from dynamo.core.merkle import digest_of
 from dynamo.node.node import Node
 from tests.simulation.world import World
 
@@ -41,4 +43,50 @@ def unsettled(world: World, keys: Iterable[Key], n: int = 3) -> list[str]:
             found.append(f"the primaries of {key.key.decode()} differ")
         if kept := hints(world, key):
             found.append(f"hints for {key.key.decode()}: {kept}")
+    return found
+
+
+def tombstones(world: World, keys: Iterable[Key]) -> list[str]:
+    """The keys that are deleted and not forgotten yet."""
+    return [
+        key.key.decode()
+        for key in keys
+        if any(copy and only_tombstones(copy) for copy, _ in held(world, key).values())
+    ]
+
+
+def wrong_trees(world: World, keys: Iterable[Key], n: int = 3) -> list[str]:
+    """Hash trees whose roots are not those of what the primaries hold.
+
+    Where replicas hold the same, trees that are right are equal.
+    """
+    ring = next(world.running()).ring
+    wanted: dict[tuple[NodeId, int], int] = {}
+    for key in keys:
+        encoded = encode_key(key)
+        partition = ring.partition_of(encoded)
+        for name, (copy, _) in held(world, key).items():
+            if copy:
+                digest = digest_of(encoded, bytes(clock_of(copy)))
+                wanted[name, partition] = wanted.get((name, partition), 0) ^ digest
+    found = []
+    for node in world.running():
+        for partition in range(ring.partitions):
+            trees = node._trees.trees_of(partition)
+            if trees is None:
+                found.append(f"{node.view.me} has not loaded the trees of {partition}")
+                continue
+            tree = trees.get(n)
+            if (tree.root if tree else 0) != wanted.get((node.view.me, partition), 0):
+                found.append(f"the tree of {partition} at {node.view.me} is not that of its keys")
+    return found
+
+
+def wrong_ledgers(world: World) -> list[str]:
+    """Nodes that cannot account for every hint they ever kept."""
+    found = []
+    for node in world.running():
+        counts, kept = node._hints.counts, node._hints.hints_held
+        if counts.stored != counts.delivered + counts.superseded + counts.expired + kept:
+            found.append(f"{node.view.me} holds {kept} hints after {counts}")
     return found

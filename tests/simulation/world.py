@@ -4,21 +4,27 @@ A machine is what stays when its process dies: a name, a disk, a clock that may 
 are the production class; only the doors are replaced (loop, dice, wire, disk, wall clock). Each
 part draws from dice of its own, so that a change in one does not shift the others.
 
-    world.start("n1"), stop, crash, wipe, freeze, thaw, set_clock        machines
+    world.start("n1"), stop, crash, freeze, thaw, set_clock              machines
+    world.wipe("n1"), lie, corrupt                                       their disks
     world.network.cut, heal_all, reset                                   links
     world.call("n1", lambda node: node.coordinator.get(...))             a client of that node
 """
 
 import asyncio
+import contextlib
+import math
 import random
+from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from dynamo.config import ClusterConfig, NodeConfig, Seed
 from dynamo.core.ids import Address, NodeId
+from dynamo.errors import StartupError
 from dynamo.node.node import Node
+from dynamo.storage.engine import Table
 from dynamo.storage.memory_engine import Disk, MemoryEngine
 from tests.simulation.links import Weather
 from tests.simulation.loop import VirtualLoop
@@ -29,6 +35,9 @@ from tests.simulation.trace import Trace
 T = TypeVar("T")
 
 RPC_PORT = 9098
+
+SUPERVISED_S = 1.0
+"""How soon a node that gave up is started again."""
 
 EPOCH_MS = 1_700_000_000_000
 """What the clocks on the walls show at the beginning."""
@@ -44,8 +53,8 @@ class Options:
         partitions: of the cluster.
         commit_s: a commit takes between these.
         weather: latencies between machines.
-        siblings_max: see `NodeConfig`.
-        replica_timeout_s: see `NodeConfig`.
+        cluster: what else all nodes have in common.
+        settings: of each node, but for its name, addresses and seeds.
         keep_all: keep every event of the trace as text, to find where two runs part.
     """
 
@@ -54,8 +63,10 @@ class Options:
     partitions: int = 32
     commit_s: tuple[float, float] = (0.0005, 0.005)
     weather: Weather = field(default_factory=Weather)
-    siblings_max: int = 100
-    replica_timeout_s: float = 2.0
+    cluster: ClusterConfig = field(default_factory=ClusterConfig)
+    settings: NodeConfig = field(
+        default_factory=lambda: NodeConfig(node_id=NodeId("any"), data_dir=Path("any"))
+    )
     keep_all: bool = False
 
 
@@ -70,6 +81,9 @@ class Machine:
         starts: how often a node was started here.
         skew_ms: how much the clock on the wall is fast.
         thawed_s: when it was last unfrozen.
+        lies: its disk says that things are durable which a power cut will take away.
+        lost_s: when it last lost something that it had said was durable.
+        gave_up: why its node wants to be stopped; None while it does not.
     """
 
     def __init__(self, name: NodeId) -> None:
@@ -81,6 +95,9 @@ class Machine:
         self.starts = 0
         self.skew_ms = 0
         self.thawed_s = 0.0
+        self.lies = False
+        self.lost_s = -math.inf
+        self.gave_up: str | None = None
 
     @property
     def serving(self) -> bool:
@@ -100,6 +117,7 @@ class World:
         machines: by name, in order.
         network: cuts and heals links.
         trace: what happened.
+        counts: what nodes that died had counted.
     """
 
     def __init__(self, loop: VirtualLoop, seed: int, options: Options) -> None:
@@ -111,7 +129,9 @@ class World:
         }
         self._seed = seed
         self.network = Network(loop, self.dice("network"), options.weather, self.trace)
-        self._cluster = ClusterConfig(partitions=options.partitions)
+        self.counts: Counter[str] = Counter()
+        self._crashes = self.dice("crashes")
+        self._cluster = replace(options.cluster, partitions=options.partitions)
 
     def dice(self, label: str) -> random.Random:
         """Dice that depend on the seed and the label alone."""
@@ -154,7 +174,28 @@ class World:
             )
             await machine.node.start()
 
+        machine.gave_up = None
         await process.call(boot())
+        process.spawn(self._serve(machine))
+
+    async def _serve(self, machine: Machine) -> None:
+        """What the program does with a node that has started."""
+        node = machine.node
+        assert node is not None
+        try:
+            await node.joined()
+            await node.until_unfit()
+        except StartupError as error:
+            machine.gave_up = str(error)
+
+    async def supervise(self) -> None:
+        """Start every node anew that wants to be stopped, as its machine's supervisor would."""
+        for machine in self.machines.values():
+            if machine.gave_up is not None and machine.process is not None:
+                self.trace.note(machine.gave_up)
+                self.crash(machine.name)
+                with contextlib.suppress(ProcessDied):
+                    await self.start(machine.name)
 
     async def start_all(self) -> None:
         """Start every node that does not run, at the same moment, and wait until all is well."""
@@ -181,8 +222,12 @@ class World:
         self.trace.note(f"{name} {'loses power' if silent else 'is killed'}")
         self.network.kill(name, silent=silent)
         machine.process.kill()
-        machine.engine.crash()
-        machine.node = machine.process = machine.engine = None
+        machine.engine.crash(self._crashes.randint(0, machine.engine.under_way))
+        if silent and machine.lies:
+            self.lose_tail(name)
+        if machine.node is not None:
+            self.counts.update(_counted(machine.node))
+        machine.node = machine.process = machine.engine = machine.gave_up = None
 
     async def stop(self, name: str) -> None:
         """Shut the node down as an operator would."""
@@ -196,6 +241,30 @@ class World:
         assert machine.process is None, f"{name} runs"
         self.trace.note(f"{name} loses its disk")
         machine.disk.wipe()
+        machine.lies = False
+        machine.lost_s = self.loop.time()
+
+    def lie(self, name: str) -> None:
+        """From now on the machine's next power cut takes away all that was stored meanwhile."""
+        machine = self.machines[NodeId(name)]
+        self.trace.note(f"the disk of {name} lies")
+        machine.disk.lie()
+        machine.lies = True
+
+    def lose_tail(self, name: str) -> None:
+        """Take away what a disk that lies has stored since it began to."""
+        machine = self.machines[NodeId(name)]
+        self.trace.note(f"{machine.name} loses the tail of its disk")
+        machine.disk.lose_tail()
+        machine.lies = False
+        machine.lost_s = self.loop.time()
+
+    def corrupt(self, name: str, table: Table, key: bytes, dice: random.Random) -> None:
+        """Let a bit of a stored record flip."""
+        machine = self.machines[NodeId(name)]
+        self.trace.note(f"a record in {table.value} of {name} rots")
+        machine.disk.corrupt(table, key, dice)
+        machine.lost_s = self.loop.time()
 
     def freeze(self, name: str) -> None:
         """Stop the process as SIGSTOP does."""
@@ -223,23 +292,23 @@ class World:
         self.network.heal_all()
         for machine in self.machines.values():
             machine.skew_ms = 0
+            machine.disk.full = False
             if machine.frozen:
                 self.thaw(machine.name)
+        await asyncio.sleep(SUPERVISED_S)  # what still fails for a full disk has failed by then
+        await self.supervise()
         await self.start_all()
 
     def _config(self, name: NodeId) -> NodeConfig:
-        options = self.options
-        return NodeConfig(
+        seeds = self.names[: self.options.seeds]
+        return replace(
+            self.options.settings,
             node_id=name,
             data_dir=Path(name),
             http_host=name,
             rpc_host=name,
             rpc_port=RPC_PORT,
-            seeds=tuple(
-                Seed(seed, Address(seed, RPC_PORT)) for seed in self.names[: options.seeds]
-            ),
-            siblings_max=options.siblings_max,
-            replica_timeout_s=options.replica_timeout_s,
+            seeds=tuple(Seed(seed, Address(seed, RPC_PORT)) for seed in seeds),
         )
 
     # -- asking nodes ------------------------------------------------------------------------------
@@ -260,6 +329,13 @@ class World:
         node = self.machines[NodeId(name)].node
         assert node is not None, f"{name} does not run"
         return node
+
+    def counted(self) -> Counter[str]:
+        """What all nodes have counted since the world began, those that died included."""
+        counts = self.counts.copy()
+        for node in self.running():
+            counts.update(_counted(node))
+        return counts
 
     def running(self) -> Iterator[Node]:
         """All nodes that run."""
@@ -287,6 +363,11 @@ class World:
     def views(self) -> set[bytes]:
         """The hashes of what the running nodes know; one, if they all know the same."""
         return {node.view.facts.hash for node in self.running()}
+
+
+def _counted(node: Node) -> dict[str, int]:
+    counters = node.stats.counters
+    return {name: getattr(counters, name) for name in counters.__slots__}
 
 
 async def until(condition: Callable[[], bool], *, within_s: float, every_s: float = 0.01) -> None:

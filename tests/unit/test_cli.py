@@ -11,7 +11,19 @@ from click.testing import CliRunner, Result
 from dynamo.ask import Exit, Target
 from dynamo.cli import main
 
-COMMANDS = ("bench", "delete", "get", "locate", "put", "serve", "status", "up")
+COMMANDS = (
+    "bench",
+    "delete",
+    "divergence",
+    "get",
+    "hints",
+    "locate",
+    "put",
+    "serve",
+    "status",
+    "tombstones",
+    "up",
+)
 
 
 def run(*arguments: str, stdin: bytes | None = None) -> Result:
@@ -203,3 +215,15 @@ def test_serving_a_node_loads_neither_tables_nor_the_client() -> None:
     assert "dynamo.node.node" in done.stdout.split()
     needless = {"rich", "dynamo.client.client", "dynamo.bench.command", "hypothesis"}
     assert needless & set(done.stdout.split()) == set()
+
+
+def test_options_before_a_command_of_hints_are_refused_instead_of_forgotten() -> None:
+    done = run("hints", "--node", "http://127.0.0.1:1", "wait")
+    assert done.exit_code == 2
+    assert "options go after `wait`" in done.stderr
+
+
+def test_waiting_for_hints_explains_itself_with_an_example() -> None:
+    shown = run("hints", "wait", "--help")
+    assert shown.exit_code == 0
+    assert "    dynamo hints wait\n" in shown.output

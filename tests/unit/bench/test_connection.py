@@ -27,6 +27,7 @@ PLAN = Plan(
     duration_s=1.0,
     warmup_s=0.0,
     timeout_s=1.0,
+    deadline_s=None,
     preload=False,
     seed=1,
 )

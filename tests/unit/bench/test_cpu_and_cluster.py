@@ -5,7 +5,7 @@ import os
 import pytest
 
 from dynamo.bench.cluster import parse_members
-from dynamo.bench.cpu import cpu_s, parse_stat
+from dynamo.bench.cpu import cpu_s, parse_stat, rss_bytes
 from dynamo.bench.plan import Node
 
 STAT = "4242 (a (b) c) S 1 4242 4242 0 -1 4194304 9 8 7 6 150 50 1000 2000 20 0 3 0 12345 1 2 3"
@@ -28,6 +28,13 @@ def test_the_time_of_processes_is_added_up_and_unknown_if_one_is_gone() -> None:
     assert two >= 2 * one > 0
     assert cpu_s([os.getpid(), 2**31 - 1]) is None
     assert cpu_s([]) == 0
+
+
+def test_the_memory_of_a_process_is_what_it_holds_and_unknown_if_it_is_gone() -> None:
+    held = rss_bytes(os.getpid())
+    assert held is not None
+    assert held > 2**20
+    assert rss_bytes(2**31 - 1) is None
 
 
 def test_members_are_where_they_listen_and_removed_ones_are_left_out() -> None:

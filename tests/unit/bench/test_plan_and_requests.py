@@ -32,6 +32,7 @@ def a_plan(
         duration_s=1.0,
         warmup_s=0.0,
         timeout_s=1.0,
+        deadline_s=None,
         preload=False,
         seed=7,
     )

@@ -58,6 +58,7 @@ def a_plan(*nodes: Node) -> Plan:
         duration_s=0.3,
         warmup_s=0.0,
         timeout_s=5.0,
+        deadline_s=None,
         preload=False,
         seed=1,
     )

@@ -16,7 +16,7 @@ NO_CPU = CpuUse(node_pids=(), nodes_s=None, unknown="not asked", load_s=0.0)
 
 
 def sum_up(tally: Tally, *, duration_s: float = 2.0, cpu: CpuUse = NO_CPU) -> Summary:
-    return summarize(tally, duration_s=duration_s, never_sent=0, cpu=cpu)
+    return summarize(tally, duration_s=duration_s, never_sent=0, cpu=cpu, rss_bytes_max={7: 2**20})
 
 
 def some_tally() -> Tally:
@@ -61,6 +61,20 @@ def test_every_second_has_its_line_even_if_nothing_happened_in_it() -> None:
         Second(second=2, ok=0, failed=0),
         Second(second=3, ok=0, failed=1),
     )
+
+
+def test_an_answer_after_the_deadline_is_neither_a_success_nor_a_failure() -> None:
+    tally = Tally(start_s=100.0, deadline_s=0.5)
+    tally.ended(True, 204, 100.0, 100.4)
+    tally.ended(True, 204, 100.0, 100.6)
+    tally.ended(True, 503, 100.0, 100.6)
+    summary = sum_up(tally)
+    writes = summary.operations["write"]
+    assert (writes.ok, writes.late, writes.failed) == (1, 1, 1)
+    assert (summary.ok, summary.late, summary.failed) == (1, 1, 1)
+    assert writes.latencies is not None
+    assert writes.latencies.max_ms == pytest.approx(400, rel=0.01)
+    assert writes.statuses == {204: 2, 503: 1}
 
 
 def test_what_began_in_the_warm_up_does_not_count() -> None:
@@ -159,6 +173,7 @@ def a_plan() -> Plan:
         duration_s=2.0,
         warmup_s=0.0,
         timeout_s=1.0,
+        deadline_s=None,
         preload=False,
         seed=7,
     )
@@ -184,6 +199,13 @@ def test_the_table_shows_numbers_and_what_went_wrong() -> None:
     assert "write, no answer: timeout: 1" in text
     assert "connections that failed (nothing sent): refused: 3" in text
     assert "all nodes unknown (not asked)" in text
+    assert "memory of the nodes, at most: 1 MiB" in text
+    assert "too late" not in text
+    late = Tally(start_s=0.0, deadline_s=0.5)
+    late.ended(True, 204, 0.0, 0.6)
+    with console.capture() as captured:
+        console.print(to_table(sum_up(late)), crop=False)
+    assert "write, too late to be of use: 1" in captured.get()
 
 
 @pytest.mark.parametrize(

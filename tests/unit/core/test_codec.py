@@ -24,6 +24,7 @@ from dynamo.core.codec import (
     encode_context,
     encode_siblings,
     encode_value,
+    only_tombstones,
 )
 from dynamo.core.ids import ACTOR_BYTES, Actor
 from dynamo.core.siblings import EMPTY, Clock, Siblings
@@ -381,3 +382,35 @@ def test_a_value_that_cannot_be_packed_leaves_nothing_behind_for_the_next() -> N
         encode_value(Value(body=b"", content_type="begun", content_encoding="\ud800"))
     value = Value(body=b"next")
     assert decode_value(encode_value(value)) == value
+
+
+# -- tombstones ----------------------------------------------------------------------------------
+
+value_lists = st.lists(values.map(encode_value), max_size=4).map(tuple)
+valued_entries = st.tuples(st.integers(4, 2**63), value_lists)
+valued_states = st.dictionaries(actors, valued_entries, max_size=3).map(
+    lambda drawn: Siblings(entries=drawn)
+)
+
+
+@given(valued_states)
+def test_tombstones_are_told_without_decoding(state: Siblings) -> None:
+    deleted = [decode_value(value).deleted for _, value in state.dots()]
+    assert only_tombstones(encode_siblings(state)) is (bool(deleted) and all(deleted))
+
+
+@given(st.one_of(anything, damaged(valued_states.map(encode_siblings))))
+def test_whether_any_bytes_are_tombstones_has_an_answer(data: bytes) -> None:
+    assert only_tombstones(data) in (True, False)
+
+
+@given(states)
+def test_values_that_are_none_are_no_tombstones_or_decode_as_such(state: Siblings) -> None:
+    if only_tombstones(encode_siblings(state)):
+        with contextlib.suppress(CodecError):
+            assert all(decode_value(value).deleted for _, value in state.dots())
+
+
+def test_a_state_without_values_is_no_tombstone() -> None:
+    assert not only_tombstones(b"")
+    assert not only_tombstones(encode_siblings(EMPTY.supersede({A: 3})))

@@ -16,7 +16,7 @@ def _verdict(tally: WriteTally | ReadTally) -> Verdict:
 
 def _write_tally(primaries: int, stand_ins: int = 0, **quorum: int) -> WriteTally:
     needed = WriteQuorum(n=3, **{"w": 2, **quorum})  # type: ignore[arg-type]
-    tally = WriteTally(needed, spare=0)
+    tally = WriteTally(needed)
     for _ in range(primaries):
         tally.asked(primary=True)
     for _ in range(stand_ins):
@@ -49,12 +49,11 @@ def test_write_is_lost_as_soon_as_the_silent_cannot_save_it() -> None:
     assert tally.shortfall() == ("W", 3, 0)
 
 
-def test_spare_stand_ins_keep_a_write_alive() -> None:
+def test_a_stand_in_asked_before_the_failure_is_counted_keeps_a_write_alive() -> None:
     tally = _write_tally(3, w=3)
-    tally.spare = 1
+    tally.asked(primary=False)
     tally.failed(primary=True)
     assert _verdict(tally) is Verdict.PENDING
-    tally.replaced()
     for primary in (True, True, False):
         tally.stored(primary=primary)
     assert _verdict(tally) is Verdict.MET
@@ -225,7 +224,7 @@ def test_write_tally_agrees_with_the_rules_spelled_out(
 ) -> None:
     w, pw, dw, node_confirms = counts
     quorum = WriteQuorum(n=5, w=w, pw=pw, dw=dw, node_confirms=node_confirms)
-    tally = WriteTally(quorum, spare=0)
+    tally = WriteTally(quorum)
     model = _WriteModel(
         quorum,
         primaries={i for i, (primary, _) in enumerate(nodes) if primary},

@@ -8,12 +8,14 @@ from pathlib import Path
 from dynamo.config import ClusterConfig, NodeConfig
 from dynamo.core.codec import encode_siblings, encode_value
 from dynamo.core.conflicts import shown, written
+from dynamo.core.divergence import ComparedPartition, DivergenceReport, DivergentKey
 from dynamo.core.figures import Count, Figure, named
 from dynamo.core.ids import Actor, Bucket, Key, NodeId, encode_key
 from dynamo.core.properties import PropertyBook
 from dynamo.core.quorum import Conflicts, ReadQuorum, WriteQuorum
 from dynamo.core.ring import Ring, RingMember
 from dynamo.core.siblings import EMPTY, Context, Siblings
+from dynamo.core.tombstones import TombstoneReport, TombstoneWait
 from dynamo.core.values import Value
 from dynamo.errors import BadRequest
 
@@ -156,6 +158,8 @@ class FakeOperations:
 
     coordinator: FakeCoordinator
     figures: Sequence[Figure] = (Count("node_gets", "reads it pretends to have seen", lambda: 7),)
+    hints_held: int = 0
+    waits_s: list[float] = field(default_factory=list)
 
     def members(self) -> list[dict[str, object]]:
         return [
@@ -170,6 +174,22 @@ class FakeOperations:
             if encode_key(key) == encoded_key:
                 return encode_siblings(state), {NodeId("n2"): encode_siblings(state)}
         return None, {}
+
+    def tombstones(self) -> TombstoneReport:
+        wait = TombstoneWait(
+            reason="n3 cannot be reached", count=4, keys=[Key(b"default", b"b", b"\xffk")]
+        )
+        return TombstoneReport(
+            held=9, owned=4, oldest_ms=STARTED_AT_MS, settling_s_max=68.2, waits=[wait]
+        )
+
+    def hints(self) -> list[dict[str, object]]:
+        return [{"for": "n3", "hints": self.hints_held}] if self.hints_held else []
+
+    async def wait_for_hints(self, timeout_s: float) -> dict[str, object]:
+        self.waits_s.append(timeout_s)
+        left = {"n3": self.hints_held} if self.hints_held else {}
+        return {"waited_for": 5, "held": self.hints_held, "for": left}
 
     def read_stats(self) -> dict[str, int | float | str | list[str]]:
         return {**named(self.figures), "ring_members": ["n1", "n2", "n3"]}
@@ -189,6 +209,32 @@ class FakeRemoval:
         if node != "n3" and not even_if_up:
             raise BadRequest(f"{node} is up")
         self.removed.append(node)
+
+
+class FakeDivergence:
+    """Has compared two partitions.
+
+    Attributes:
+        asked: with how many keys at most, and how many seconds.
+    """
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[int, float]] = []
+
+    async def report(self, *, keys_max: int, timeout_s: float) -> DivergenceReport:
+        self.asked.append((keys_max, timeout_s))
+        nodes = (ME, NodeId("n2"))
+        key = DivergentKey(
+            key=Key(b"default", b"b", b"k\xff"), partition=1, digests={ME: 255, NodeId("n2"): None}
+        )
+        return DivergenceReport(
+            partitions=[
+                ComparedPartition(partition=0, n_val=3, primaries=nodes, silent=(), equal=True),
+                ComparedPartition(partition=1, n_val=3, primaries=nodes, silent=(ME,), equal=False),
+            ],
+            keys=[key][:keys_max],
+            keys_left_out=keys_max == 0,
+        )
 
 
 class FakeNode:
@@ -218,6 +264,7 @@ class FakeNode:
         self.bucket_properties = FakeBucketProperties(self.properties)
         self.operations = FakeOperations(self.coordinator)
         self.removal = FakeRemoval()
+        self.divergence = FakeDivergence()
         tokens = {ME: (0, 1, 2), NodeId("n2"): (3, 4, 5), NodeId("n3"): (6, 7), NodeId("n4"): ()}
         self.ring = Ring(
             [RingMember(node_id=node, tokens=held) for node, held in tokens.items() if held], 8

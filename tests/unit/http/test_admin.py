@@ -1,6 +1,8 @@
 import base64
 import json
 
+import pytest
+
 from dynamo.http.wire import context_of
 from tests.unit.http.fake_node import STARTED_AT_MS, FakeNode
 from tests.unit.http.talk import talking
@@ -91,11 +93,32 @@ async def test_a_node_says_what_it_holds_itself() -> None:
     assert len(bytes.fromhex(told["digest"])) == 16
 
 
+async def test_a_node_says_what_its_deleted_keys_wait_for() -> None:
+    async with talking() as talk:
+        told = json.loads((await talk.get("/admin/tombstones")).body)
+    key = {"bucket_type": "default", "bucket": "b", "key": "\udcffk"}
+    assert told == {
+        "node": "n1",
+        "held": 9,
+        "owned": 4,
+        "oldest_ms": STARTED_AT_MS,
+        "settling_s_max": 68.2,
+        "waits": [{"reason": "n3 cannot be reached", "count": 4, "keys": [key]}],
+    }
+
+
 async def test_a_node_that_joins_answers_questions_about_itself() -> None:
     node = FakeNode()
     node.serving = False
     async with talking(node) as talk:
-        for path in ("/admin/members", "/admin/ring", "/admin/local/b/k", "/admin/locate/b/k"):
+        assert (await talk.ask("POST", "/admin/hints/wait", {}, b"")).status == 200
+        for path in (
+            "/admin/members",
+            "/admin/ring",
+            "/admin/hints",
+            "/admin/local/b/k",
+            "/admin/locate/b/k",
+        ):
             assert (await talk.get(path)).status == 200
 
 
@@ -103,3 +126,59 @@ async def test_a_name_that_is_too_long_is_refused() -> None:
     async with talking() as talk:
         for report in ("local", "locate"):
             assert (await talk.get(f"/admin/{report}/{'b' * 500}/k")).status == 400
+
+
+async def test_a_node_tells_what_it_keeps_for_others() -> None:
+    node = FakeNode()
+    node.operations.hints_held = 2
+    async with talking(node) as talk:
+        told = json.loads((await talk.get("/admin/hints")).body)
+    assert told == {"node": "n1", "hints": [{"for": "n3", "hints": 2}]}
+
+
+async def test_who_waits_for_hints_is_told_when_they_are_gone_or_the_time_is_up() -> None:
+    node = FakeNode()
+    async with talking(node) as talk:
+        done = await talk.ask("POST", "/admin/hints/wait", {}, b"")
+        node.operations.hints_held = 2
+        left = await talk.ask("POST", "/admin/hints/wait?timeout_s=0.5", {}, b"")
+    assert done.status == 200
+    assert json.loads(done.body) == {"node": "n1", "waited_for": 5, "held": 0, "for": {}}
+    assert left.status == 503
+    assert json.loads(left.body) == {"node": "n1", "waited_for": 5, "held": 2, "for": {"n3": 2}}
+    assert node.operations.waits_s == [30.0, 0.5]
+
+
+@pytest.mark.parametrize("said", ["-1", "x", "nan", "inf", "3601", "%00"])
+async def test_a_time_that_nobody_can_wait_is_refused(said: str) -> None:
+    async with talking() as talk:
+        told = await talk.ask("POST", f"/admin/hints/wait?timeout_s={said}", {}, b"")
+    assert told.status == 400
+
+
+async def test_divergence_says_what_is_equal_and_names_keys_that_are_not() -> None:
+    node = FakeNode()
+    async with talking(node) as talk:
+        told = json.loads((await talk.get("/admin/divergence")).body)
+        few = json.loads((await talk.get("/admin/divergence?keys_max=0&timeout=1500")).body)
+        assert (await talk.get("/admin/divergence?keys_max=many")).status == 400
+    assert node.divergence.asked == [(100, 60.0), (0, 1.5)]
+    assert (told["node"], told["equal"], told["keys_left_out"]) == ("n1", False, False)
+    assert [entry["equal"] for entry in told["partitions"]] == [True, False]
+    assert told["partitions"][1] == {
+        "partition": 1,
+        "n_val": 3,
+        "primaries": ["n1", "n2"],
+        "silent": ["n1"],
+        "equal": False,
+    }
+    assert told["keys"] == [
+        {
+            "bucket_type": "default",
+            "bucket": "b",
+            "key": "k\udcff",
+            "partition": 1,
+            "digests": {"n1": "00000000000000ff", "n2": None},
+        }
+    ]
+    assert (few["keys"], few["keys_left_out"]) == ([], True)

@@ -68,6 +68,7 @@ _PATHS = st.lists(
                 "local",
                 "locate",
                 "ring",
+                "divergence",
                 "default",
             ],
             *("%ff", "%00", "a+b", "%zz", "x" * 500),

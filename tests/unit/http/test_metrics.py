@@ -133,7 +133,7 @@ def test_a_help_may_have_any_characters() -> None:
 @pytest.mark.parametrize("accept", [OPENMETRICS, PROMETHEUS])
 async def test_openmetrics_is_spoken_with_who_asks_for_it(accept: str) -> None:
     node, stats = _node()
-    stats.counters.hints_stored = 3
+    stats.counters.hints_rehomed = 3
     stats.put_latency.add(0.001)
     async with talking(node) as talk:
         told = await talk.get("/metrics", Accept=accept)
@@ -141,7 +141,7 @@ async def test_openmetrics_is_spoken_with_who_asks_for_it(accept: str) -> None:
     assert told.headers["vary"] == "Accept"
     told_families = openmetrics_families(told.text)  # type: ignore[no-untyped-call]
     families = {family.name: family for family in told_families}
-    assert families["dynamo_hints_stored"].samples[0].value == 3
+    assert families["dynamo_hints_rehomed"].samples[0].value == 3
     assert families["dynamo_put_seconds"].type == "histogram"
     assert families["dynamo_node"].samples[0].labels == {"node": "n1"}
 

@@ -41,6 +41,10 @@ OLD, BUCKETS, TYPES = Style.OLD, Style.BUCKETS, Style.TYPES
         ("HTTPS://host/buckets/b/keys/k", Resource.OBJECT, Target(bucket=b"b", key=b"k")),
         ("/admin/members", Resource.ADMIN_MEMBERS, Target()),
         ("/admin/ring", Resource.ADMIN_RING, Target()),
+        ("/admin/divergence", Resource.ADMIN_DIVERGENCE, Target()),
+        ("/admin/tombstones", Resource.ADMIN_TOMBSTONES, Target()),
+        ("/admin/hints", Resource.ADMIN_HINTS, Target()),
+        ("/admin/hints/wait", Resource.ADMIN_HINTS_WAIT, Target()),
         ("/admin/locate/b/k", Resource.ADMIN_LOCATE, Target(bucket=b"b", key=b"k")),
         ("/admin/local/t/b/k", Resource.ADMIN_LOCAL, Target(TYPES, b"t", b"b", b"k")),
         (

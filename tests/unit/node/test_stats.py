@@ -38,10 +38,10 @@ def test_every_count_is_a_figure_with_a_help_of_its_own() -> None:
 def test_a_figure_tells_what_is_counted_now() -> None:
     stats = Stats(_Clock())
     before = named(stats.figures)
-    stats.counters.hints_expired += 3
+    stats.counters.hints_rehomed += 3
     after = named(stats.figures)
-    assert (before["hints_expired_total"], after["hints_expired_total"]) == (0, 3)
-    assert {name for name in after if after[name] != before[name]} == {"hints_expired_total"}
+    assert (before["hints_rehomed_total"], after["hints_rehomed_total"]) == (0, 3)
+    assert {name for name in after if after[name] != before[name]} == {"hints_rehomed_total"}
 
 
 def test_reading_changes_no_count() -> None:

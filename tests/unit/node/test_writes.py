@@ -1,23 +1,41 @@
 """One write: when it is met, when it is lost, and what becomes of replicas that fail."""
 
+import asyncio
+
 import pytest
 
 from dynamo.core.ids import NodeId
 from dynamo.core.quorum import WriteQuorum
 from dynamo.core.ring import Slot
-from dynamo.errors import DeadlineExceeded, PeerLost, PeerUnreachable, QuorumError
+from dynamo.errors import (
+    CommitFailed,
+    DeadlineExceeded,
+    DynamoError,
+    Overloaded,
+    PeerLost,
+    PeerUnreachable,
+    QuorumError,
+)
 from dynamo.node.stats import Counters
 from dynamo.node.writes import Write
-from dynamo.rpc.messages import Done, ReplicaPut
+from dynamo.rpc.failures import to_failed
+from dynamo.rpc.messages import Done, Failed, ReplicaPut
 from tests.unit.node.replicas import N1, N2, N3, N4, N5, Replicas
 
 PRIMARIES = (Slot(N1), Slot(N2), Slot(N3))
+ME = NodeId("me")
+"""Who coordinates; in a cluster it would be among the others, most likely."""
+
+OVERLOADED = to_failed(Overloaded("too much to do"))
 
 
 def _write(
     replicas: Replicas,
     slots: tuple[Slot, ...] = PRIMARIES,
     stand_ins: tuple[NodeId, ...] = (),
+    *,
+    me: NodeId = ME,
+    replaces_for_s: float = 10.0,
     **quorum: int,
 ) -> Write:
     needed = WriteQuorum(n=3, **{"w": 2, **quorum})  # type: ignore[arg-type]
@@ -25,11 +43,18 @@ def _write(
         b"key",
         slots,
         needed,
+        me=me,
         send=replicas.send,
+        primaries=lambda: (N1, N2, N3),
         stand_ins=lambda: list(stand_ins),
         replica_timeout_s=1.0,
+        replaces_until_s=asyncio.get_running_loop().time() + replaces_for_s,
         counters=Counters(),
     )
+
+
+def hint_for(primary: NodeId) -> ReplicaPut:
+    return ReplicaPut(b"key", b"state", primary)
 
 
 async def test_all_slots_are_asked_but_the_one_that_stores_by_itself() -> None:
@@ -121,3 +146,106 @@ async def test_expired_write_tells_how_many_have_it_and_is_not_definite() -> Non
     with pytest.raises(DeadlineExceeded) as caught:
         await write.done
     assert (caught.value.got, caught.value.definite) == (1, False)
+
+
+# -- the coordinator's own hints -------------------------------------------------------------------
+
+
+async def test_coordinator_keeps_the_hint_of_a_primary_that_has_no_slot() -> None:
+    replicas = Replicas()
+    write = _write(replicas, (Slot(N1), Slot(N4, N2)), w=2)
+    write.start(b"state", stored_by=None)
+    assert replicas.names() == [N1, N4, ME]
+    assert replicas.request_to(ME) == hint_for(N3)
+
+
+async def test_coordinator_keeps_the_hint_of_a_primary_that_fails_when_no_stand_in_is_left() -> (
+    None
+):
+    replicas = Replicas()
+    _write(replicas, stand_ins=(N4,)).start(b"state", stored_by=None)
+    replicas.answer(N2, PeerLost("gone"))
+    replicas.answer(N4, PeerLost("gone too"))
+    assert replicas.names() == [N1, N3, ME]
+    assert replicas.request_to(ME) == hint_for(N2)
+
+
+async def test_hint_of_the_coordinator_never_counts() -> None:
+    replicas = Replicas()
+    write = _write(replicas, w=3)
+    write.start(b"state", stored_by=None)
+    replicas.answer(N2, PeerUnreachable("no route"))
+    replicas.answer(ME, Done())
+    for node in (N1, N3):
+        replicas.answer(node, Done())
+    with pytest.raises(QuorumError, match="W-value unsatisfied"):
+        await write.done
+    assert write.acks == 2
+
+
+async def test_coordinator_keeps_no_hint_for_itself_nor_where_its_own_disk_failed() -> None:
+    replicas = Replicas()
+    write = _write(replicas, me=N1)
+    write.start(b"state", stored_by=N1)
+    write.on_reply(N1, to_failed(CommitFailed("no room")))
+    assert replicas.names() == [N2, N3]
+    stands_in = _write(replicas, (Slot(N1), Slot(N4, N2), Slot(N3)), me=N4)
+    replicas.asked.clear()
+    stands_in.start(b"state", stored_by=None)
+    replicas.answer(N4, to_failed(CommitFailed("no room")))
+    assert replicas.names() == [N1, N3]
+
+
+async def test_doomed_write_leaves_no_hint() -> None:
+    replicas = Replicas()
+    with pytest.raises(QuorumError):
+        _write(replicas, (Slot(N1),), w=2)
+    assert not replicas.asked
+
+
+@pytest.mark.parametrize("reply", [OVERLOADED, Overloaded("the connection is full")])
+async def test_primary_with_too_much_to_do_is_not_replaced_but_remembered(
+    reply: Failed | DynamoError,
+) -> None:
+    replicas = Replicas()
+    write = _write(replicas, stand_ins=(N4, N5), w=2)
+    write.start(b"state", stored_by=None)
+    replicas.answer(N2, reply)
+    assert replicas.names() == [N1, N3, ME]
+    assert replicas.request_to(ME) == hint_for(N2)
+    replicas.answer(N3, reply)
+    with pytest.raises(QuorumError, match="W-value unsatisfied: 0/2"):
+        await write.done
+
+
+async def test_nobody_acts_for_a_write_of_long_ago() -> None:
+    replicas = Replicas()
+    write = _write(replicas, stand_ins=(N4,), replaces_for_s=-1.0, w=1)
+    write.start(b"state", stored_by=None)
+    replicas.answer(N1, Done())
+    replicas.answer(N2, PeerLost("an hour ago"))
+    assert replicas.names() == [N3]
+
+
+async def test_a_write_that_all_primaries_take_asks_for_nothing_more() -> None:
+    replicas = Replicas()
+
+    def never() -> list[NodeId]:
+        raise AssertionError("it was looked for replacements")
+
+    write = Write(
+        b"key",
+        PRIMARIES,
+        WriteQuorum(n=3, w=2),
+        me=N1,
+        send=replicas.send,
+        primaries=never,
+        stand_ins=never,
+        replica_timeout_s=1.0,
+        replaces_until_s=0.0,
+        counters=Counters(),
+    )
+    write.start(b"state", stored_by=None)
+    for node in (N1, N2, N3):
+        replicas.answer(node, Done())
+    await write.done

@@ -10,7 +10,7 @@ from dynamo.core.ids import NodeId
 from dynamo.errors import BadRequest, HandshakeRefused, Overloaded, PeerLost, PeerUnreachable
 from dynamo.rpc.caller import Caller, CallerOwner, PeersLimits
 from dynamo.rpc.frames import Decoder, Encoder, frame, parse_request
-from dynamo.rpc.handshake import hello, refuse, welcome
+from dynamo.rpc.handshake import HANDSHAKE_S_MAX, hello, refuse, welcome
 from dynamo.rpc.messages import Done, Failed, Heartbeat, Held, ReplicaPut
 from tests.unit.rpc.harness import (
     N1,
@@ -112,6 +112,54 @@ async def test_hanging_up_in_the_handshake_is_told() -> None:
     await tick()
     assert str(caller.welcomed.result()) == "n2 at 10.0.0.1:4000 hung up in the handshake"
     assert transport.is_closing()
+
+
+async def test_a_welcome_that_comes_too_late_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    caller, transport, _ = dialled()
+    loop = asyncio.get_running_loop()
+    later_s = loop.time() + HANDSHAKE_S_MAX + 0.1
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "time", lambda: later_s)
+        caller.data_received(welcome(identity(N2)))
+    error = caller.welcomed.result()
+    assert isinstance(error, PeerUnreachable)
+    assert "greeted after 1.1 s" in str(error)
+    assert transport.is_closing()
+
+
+async def test_a_request_says_how_long_after_the_hello_it_left(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    caller, transport, _ = connected()
+    loop = asyncio.get_running_loop()
+    later_s = loop.time() + 5.0
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "time", lambda: later_s)
+        caller.send(Heartbeat(), 5.0, Outcomes())
+    await tick()
+    [body] = Decoder(MIB).feed(b"".join(transport.writes))
+    _, timeout_ms, sent_ms, _ = parse_request(body)
+    assert timeout_ms == 5000
+    assert sent_ms == pytest.approx(5000, abs=1000)
+    caller.abort()
+
+
+async def test_a_reply_read_after_the_deadline_is_no_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    caller, _, owner = connected()
+    outcomes = Outcomes()
+    caller.send(Heartbeat(), 5.0, outcomes)
+    await tick()
+    loop = asyncio.get_running_loop()
+    later_s = loop.time() + 6.0
+    with monkeypatch.context() as patch:
+        # The process stood still: neither the timer nor the reply was seen in time.
+        patch.setattr(loop, "time", lambda: later_s)
+        caller.data_received(reply(1))
+    assert outcomes.kinds == [PeerLost]
+    assert owner.replies_late == 1
+    caller.abort()
 
 
 async def test_calls_of_one_tick_leave_in_one_write() -> None:

@@ -12,6 +12,7 @@ from dynamo.errors import BadRequest, ProtocolError
 from dynamo.rpc.frames import (
     LIST_LEN_MAX,
     LISTS_MAX,
+    SENT_MS_MAX,
     Decoder,
     Encoder,
     frame,
@@ -145,11 +146,13 @@ def test_the_bound_may_rise_between_frames() -> None:
     assert decoder.feed(frame(b"12345")) == [b"12345"]
 
 
-@given(requests(), st.integers(0, 2**63), st.integers(0, 2**31))
-def test_a_request_survives_the_wire(request: Request, call_id: int, timeout_ms: int) -> None:
-    [body] = Decoder(MIB).feed(Encoder(MIB).request(call_id, request, timeout_ms))
-    assert parse_request(body) == (call_id, timeout_ms, request)
-    assert type(parse_request(body)[2]) is type(request)
+@given(requests(), st.integers(0, 2**63), st.integers(0, 2**31), st.integers(0, 2**40))
+def test_a_request_survives_the_wire(
+    request: Request, call_id: int, timeout_ms: int, sent_ms: int
+) -> None:
+    [body] = Decoder(MIB).feed(Encoder(MIB).request(call_id, request, timeout_ms, sent_ms))
+    assert parse_request(body) == (call_id, timeout_ms, sent_ms, request)
+    assert type(parse_request(body)[3]) is type(request)
 
 
 @given(replies(), st.integers(0, 2**63))
@@ -172,7 +175,7 @@ def test_any_body_is_a_message_or_a_protocol_error(body: bytes) -> None:
 def test_a_damaged_request_is_a_request_or_a_protocol_error(
     request: Request, place: int, byte: int, drop: bool
 ) -> None:
-    body = bytearray(Encoder(MIB).request(7, request, 1000)[4:])
+    body = bytearray(Encoder(MIB).request(7, request, 1000, 0)[4:])
     place %= len(body)
     body[place : place + 1] = b"" if drop else bytes([byte])
     try:
@@ -182,6 +185,8 @@ def test_a_damaged_request_is_a_request_or_a_protocol_error(
     assert type(parsed[0]) is int
     assert type(parsed[1]) is int
     assert parsed[1] >= 0
+    assert type(parsed[2]) is int
+    assert parsed[2] >= 0
 
 
 HOSTILE = {
@@ -189,35 +194,39 @@ HOSTILE = {
     "a number": b"\x01",
     "bytes of the right length": msgpack.packb(b"\x01\x02\x03\x04"),
     "a map": msgpack.packb({1: 2, 3: 4, 5: 6, 7: 8}),
-    "a map inside": msgpack.packb([1, 2, 3, [b"k", b"s", {}]])[:-1] + b"\x81\x01\x02",
+    "a map inside": msgpack.packb([1, 2, 3, 0, [b"k", b"s", {}]])[:-1] + b"\x81\x01\x02",
     "a list as a map's key": b"\x94\x81\x90\x01\x02\x03\x90",
-    "an extension": msgpack.packb([1, 2, 1000, [b"k", msgpack.ExtType(5, b"xx"), ""]]),
-    "an empty extension": msgpack.packb([1, 2, 1000, [b"k", msgpack.ExtType(5, b""), ""]]),
-    "a timestamp": msgpack.packb([1, 2, 1000, [b"k", msgpack.Timestamp(1, 1), ""]]),
-    "bad UTF-8": b"\x94\x01\x02\xcd\x03\xe8\x93\xc4\x01k\xc4\x01s\xa2\xff\xfe",
-    "too much": msgpack.packb([1, 1, 1000, []]) + b"\x00",
-    "too little": msgpack.packb([1, 2, 1000, [b"k", b"s", ""]])[:-1],
+    "an extension": msgpack.packb([1, 2, 1000, 0, [b"k", msgpack.ExtType(5, b"xx"), ""]]),
+    "an empty extension": msgpack.packb([1, 2, 1000, 0, [b"k", msgpack.ExtType(5, b""), ""]]),
+    "a timestamp": msgpack.packb([1, 2, 1000, 0, [b"k", msgpack.Timestamp(1, 1), ""]]),
+    "bad UTF-8": b"\x95\x01\x02\xcd\x03\xe8\x00\x93\xc4\x01k\xc4\x01s\xa2\xff\xfe",
+    "too much": msgpack.packb([1, 1, 1000, 0, []]) + b"\x00",
+    "too little": msgpack.packb([1, 2, 1000, 0, [b"k", b"s", ""]])[:-1],
     "a reserved byte": b"\xc1",
     "deep nesting": b"\x91" * 100_000,
     "deep nesting, nearly": b"\x91" * 1000 + b"\x90",
     "a list of 2**32-1": b"\xdd\xff\xff\xff\xff" * 12,
-    "bytes of 2**32-1": b"\x94\x01\x02\x03\xc6\xff\xff\xff\xff",
-    "text of 2**32-1": b"\x94\x01\x02\x03\xdb\xff\xff\xff\xff",
+    "bytes of 2**32-1": b"\x95\x01\x02\x03\x00\xc6\xff\xff\xff\xff",
+    "text of 2**32-1": b"\x95\x01\x02\x03\x00\xdb\xff\xff\xff\xff",
     "a map of 2**32-1": b"\xdf\xff\xff\xff\xff",
     "an extension of 2**32-1": b"\xc9\xff\xff\xff\xff\x01",
-    "id is a text": msgpack.packb(["1", 1, 1000, []]),
-    "id is a boolean": msgpack.packb([True, 1, 1000, []]),
-    "timeout is negative": msgpack.packb([1, 1, -1, []]),
-    "timeout is a fraction": msgpack.packb([1, 1, 1.5, []]),
-    "number is a boolean": msgpack.packb([1, True, 1000, []]),
-    "number is a list": msgpack.packb([1, [], 1000, []]),
-    "unknown number": msgpack.packb([1, 99, 1000, []]),
-    "a reply": msgpack.packb([1, 64, 1000, []]),
-    "fields are missing": msgpack.packb([1, 2, 1000, [b"k"]]),
-    "fields are no list": msgpack.packb([1, 2, 1000, b"kst"]),
-    "a field of another type": msgpack.packb([1, 2, 1000, ["k", b"s", ""]]),
-    "an item of another type": msgpack.packb([1, 6, 1000, [[b"f", 1], []]]),
-    "a list as an item": msgpack.packb([1, 6, 1000, [[b"f", [b""]], []]]),
+    "id is a text": msgpack.packb(["1", 1, 1000, 0, []]),
+    "id is a boolean": msgpack.packb([True, 1, 1000, 0, []]),
+    "timeout is negative": msgpack.packb([1, 1, -1, 0, []]),
+    "timeout is a fraction": msgpack.packb([1, 1, 1.5, 0, []]),
+    "time of sending is negative": msgpack.packb([1, 1, 1000, -1, []]),
+    "time of sending is out of this world": msgpack.packb([1, 1, 1000, SENT_MS_MAX + 1, []]),
+    "time of sending is a fraction": msgpack.packb([1, 1, 1000, 1.5, []]),
+    "time of sending is missing": msgpack.packb([1, 1, 1000, []]),
+    "number is a boolean": msgpack.packb([1, True, 1000, 0, []]),
+    "number is a list": msgpack.packb([1, [], 1000, 0, []]),
+    "unknown number": msgpack.packb([1, 99, 1000, 0, []]),
+    "a reply": msgpack.packb([1, 64, 1000, 0, []]),
+    "fields are missing": msgpack.packb([1, 2, 1000, 0, [b"k"]]),
+    "fields are no list": msgpack.packb([1, 2, 1000, 0, b"kst"]),
+    "a field of another type": msgpack.packb([1, 2, 1000, 0, ["k", b"s", ""]]),
+    "an item of another type": msgpack.packb([1, 6, 1000, 0, [[b"f", 1], []]]),
+    "a list as an item": msgpack.packb([1, 6, 1000, 0, [[b"f", [b""]], []]]),
 }
 
 
@@ -236,7 +245,7 @@ def test_hostile_reply_is_one_protocol_error(name: str) -> None:
 
 @pytest.mark.parametrize("filler", [0, 2 * LIST_LEN_MAX])
 def test_a_map_is_refused_before_it_is_built(filler: int) -> None:
-    body = msgpack.packb([1, 2, 1000, [bytes(filler), {1: 2}, ""]])
+    body = msgpack.packb([1, 2, 1000, 0, [bytes(filler), {1: 2}, ""]])
     with pytest.raises(ProtocolError, match="max_map_len"):
         parse_request(body)
 
@@ -249,7 +258,7 @@ def test_a_request_is_no_reply() -> None:
 def test_many_empty_lists_are_stopped_before_they_fill_the_memory() -> None:
     # One byte each in the frame, 56 in memory.
     many = b"\xdc\xff\xff" + b"\x90" * 65_535
-    body = b"\x94\x01\x06\xcd\x03\xe8\x92" + (b"\xdc\x00\x40" + many * 64) * 2
+    body = b"\x95\x01\x06\xcd\x03\xe8\x00\x92" + (b"\xdc\x00\x40" + many * 64) * 2
     tracemalloc.start()
     try:
         with pytest.raises(ProtocolError, match=f"more than {LISTS_MAX} lists"):
@@ -263,7 +272,10 @@ def test_many_empty_lists_are_stopped_before_they_fill_the_memory() -> None:
 def test_a_list_above_its_bound_is_not_made_room_for() -> None:
     claimed = struct.pack(">I", LIST_LEN_MAX + 1)
     body = (
-        b"\x94\x01\x06\xcd\x03\xe8\x92\xdd" + claimed + b"\xc4\x00" * (LIST_LEN_MAX + 1) + b"\x90"
+        b"\x95\x01\x06\xcd\x03\xe8\x00\x92\xdd"
+        + claimed
+        + b"\xc4\x00" * (LIST_LEN_MAX + 1)
+        + b"\x90"
     )
     with pytest.raises(ProtocolError, match="max_array_len"):
         parse_request(body)
@@ -279,16 +291,16 @@ def test_an_encoder_refuses_what_its_reader_would() -> None:
     with pytest.raises(
         BadRequest, match=r"ReplicaPut takes 10485\d\d bytes between nodes, the most"
     ):
-        encoder.request(1, ReplicaPut(b"k", bytes(MIB), ""), 1000)
+        encoder.request(1, ReplicaPut(b"k", bytes(MIB), ""), 1000, 0)
     with pytest.raises(BadRequest, match="GossipFacts has a list of 65537, the most is 65536"):
         encoder.reply(1, GossipFacts([b""] * (LIST_LEN_MAX + 1)))
 
 
 def test_an_encoder_goes_on_after_what_it_could_not_pack() -> None:
     encoder = Encoder(MIB)
-    good = encoder.request(2, Heartbeat(), 1000)
+    good = encoder.request(2, Heartbeat(), 1000, 0)
     with pytest.raises(ValueError, match="surrogates not allowed"):
-        encoder.request(1, ReplicaPut(b"k" * 100, b"s", "\udc80"), 1000)
+        encoder.request(1, ReplicaPut(b"k" * 100, b"s", "\udc80"), 1000, 0)
     with pytest.raises(BadRequest):
-        encoder.request(1, ReplicaPut(b"k", bytes(2 * MIB), ""), 1000)
-    assert encoder.request(2, Heartbeat(), 1000) == good
+        encoder.request(1, ReplicaPut(b"k", bytes(2 * MIB), ""), 1000, 0)
+    assert encoder.request(2, Heartbeat(), 1000, 0) == good

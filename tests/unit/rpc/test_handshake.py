@@ -123,7 +123,7 @@ def test_what_is_no_answer_is_a_protocol_error(parts: object) -> None:
 
 @given(st.binary(max_size=80))
 def test_any_bytes_are_judged_or_a_protocol_error(body: bytes) -> None:
-    for prefix in (b"", msgpack.packb([PROTOCOL_VERSION])[:-1] + b"\x01", b"\x95\x01\xa5books"):
+    for prefix in (b"", msgpack.packb([PROTOCOL_VERSION])[:-1] + b"\x01", b"\x95\x02\xa5books"):
         with contextlib.suppress(ProtocolError):
             assert judge(ME, prefix + body).refusal
         with contextlib.suppress(ProtocolError, HandshakeRefused):

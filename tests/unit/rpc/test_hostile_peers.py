@@ -28,7 +28,7 @@ from tests.unit.rpc.harness import (
 
 ENCODER = Encoder(2**20)
 HELLO = hello(identity(N3), N2)
-PUT = ENCODER.request(1, ReplicaPut(b"key", b"state" * 10, ""), 1000)
+PUT = ENCODER.request(1, ReplicaPut(b"key", b"state" * 10, ""), 1000, 0)
 
 
 def streams() -> st.SearchStrategy[bytes]:

@@ -9,7 +9,7 @@ import pytest
 from dynamo.core.ids import Address, NodeId
 from dynamo.errors import BadRequest, QuorumError
 from dynamo.rpc.failures import FailureCode
-from dynamo.rpc.frames import Decoder, Encoder, frame, parse_reply
+from dynamo.rpc.frames import SENT_MS_MAX, Decoder, Encoder, frame, parse_reply
 from dynamo.rpc.handshake import Identity, hello, refuse, welcome
 from dynamo.rpc.messages import (
     Done,
@@ -64,8 +64,10 @@ class MemoryWire:
         return self.strange(hello(me or identity(N1), N2))
 
 
-def request(call_id: int, message: Request | None = None, timeout_ms: int = 60_000) -> bytes:
-    return ENCODER.request(call_id, message or Heartbeat(), timeout_ms)
+def request(
+    call_id: int, message: Request | None = None, timeout_ms: int = 60_000, sent_ms: int = 0
+) -> bytes:
+    return ENCODER.request(call_id, message or Heartbeat(), timeout_ms, sent_ms)
 
 
 def replies(transport: MemoryTransport) -> list[tuple[int, Reply]]:
@@ -297,6 +299,28 @@ async def test_a_request_whose_turn_comes_too_late_is_dropped() -> None:
         assert [call_id for call_id, _ in replies(line)] == [1, 3]
 
 
+async def test_a_request_that_was_held_up_on_its_way_is_dropped() -> None:
+    held = harness.Held()
+    async with World(held) as world:
+        line = world.connect()
+        greeted_at = asyncio.get_running_loop().time()
+        await until(lambda: asyncio.get_running_loop().time() > greeted_at + 0.02)
+        # Both say that they left with the hello; that was 20 ms ago.
+        line.feed(request(1, timeout_ms=10, sent_ms=0) + request(2, timeout_ms=60_000, sent_ms=0))
+        [(_, _, deadline_s)] = held.requests
+        assert deadline_s <= greeted_at + 60.0 + 0.01
+        assert world.server.requests_expired == 1
+
+
+async def test_a_clock_that_runs_ahead_does_not_prolong_a_request() -> None:
+    held = harness.Held()
+    async with World(held) as world:
+        line = world.connect()
+        line.feed(request(1, timeout_ms=1000, sent_ms=SENT_MS_MAX))
+        [(_, _, deadline_s)] = held.requests
+        assert deadline_s <= asyncio.get_running_loop().time() + 1.001
+
+
 async def test_a_call_id_in_use_costs_the_connection() -> None:
     held = harness.Held()
     async with World(held) as world:
@@ -443,4 +467,4 @@ async def test_close_sends_what_was_answered_and_leaves_nothing() -> None:
 
 
 def test_hello_of_this_version_is_a_list_with_the_version_first() -> None:
-    assert msgpack.unpackb(hello(identity(N1), N2)[4:])[0] == 1
+    assert msgpack.unpackb(hello(identity(N1), N2)[4:])[0] == 2

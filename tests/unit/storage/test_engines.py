@@ -58,6 +58,16 @@ async def test_an_empty_value_is_not_an_absent_one(engine: Engine) -> None:
     assert engine.get(OBJECTS, b"k") == b""
 
 
+async def test_the_pairs_of_a_table_are_counted(engine: Engine) -> None:
+    await committed(
+        engine, Put(OBJECTS, b"a", b"1"), Put(OBJECTS, b"b", b"1"), Put(META, b"a", b"")
+    )
+    await committed(engine, Put(OBJECTS, b"b", b"2"), Delete(OBJECTS, b"absent"))
+    assert [engine.count(table) for table in (OBJECTS, META, HINTS)] == [2, 1, 0]
+    await committed(engine, Delete(OBJECTS, b"a"))
+    assert engine.count(OBJECTS) == 1
+
+
 async def test_commit_returns_before_anything_is_stored_or_told(engine: Engine) -> None:
     told: list[StorageError | None] = []
     engine.commit([Put(OBJECTS, b"k", b"1")], told.append)

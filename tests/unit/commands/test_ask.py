@@ -1,87 +1,18 @@
-"""What the commands that use a cluster print, and the status they exit with."""
+"""What the commands about a key print, and the status they exit with."""
 
-import io
 import json
 import sys
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 
 import pytest
-from aiohttp import web
-from aiohttp.test_utils import TestServer, unused_port
 from rich.console import Console
 
-from dynamo.ask import Exit, Target, delete, get, locate, put, status
-from dynamo.client.errors import BadAnswer, Unreachable
+from dynamo.ask import delete, get, locate, put
+from dynamo.client.errors import BadAnswer
 from dynamo.errors import BadRequest
+from dynamo.printing import Exit
+from tests.unit.commands.asked import FakeNode, printed
 
 CONTEXT = "Y29udGV4dA=="
-
-Response = tuple[int, bytes, Mapping[str, str]]
-
-NOT_FOUND: Response = (404, b"not found\n", {"Content-Type": "text/plain"})
-
-
-@dataclass
-class FakeNode:
-    """Answers with what it was told to, and keeps what it was asked."""
-
-    answers: dict[str, Response] = field(default_factory=dict)
-    asked: list[tuple[str, str, str, bytes]] = field(default_factory=list)
-    headers: list[dict[str, str]] = field(default_factory=list)
-    url: str = ""
-
-    async def answer(self, request: web.Request) -> web.Response:
-        asked = (request.method, request.path, request.query_string, await request.read())
-        self.asked.append(asked)
-        self.headers.append({name.lower(): text for name, text in request.headers.items()})
-        status, body, headers = self.answers.get(f"{request.method} {request.path}", NOT_FOUND)
-        return web.Response(status=status, body=body, headers=headers)
-
-    def says(
-        self, what: str, *, status: int = 200, body: bytes = b"", headers: Mapping[str, str] = {}
-    ) -> None:
-        self.answers[what] = (status, body, headers)
-
-    def reports(self, path: str, report: object) -> None:
-        headers = {"Content-Type": "application/json"}
-        self.says(f"GET {path}", body=json.dumps(report).encode(), headers=headers)
-
-    @property
-    def address(self) -> str:
-        return self.url.removeprefix("http://")
-
-    def target(self, key: str = "k") -> Target:
-        return Target(urls=[self.url], bucket_type="default", bucket="b", key=key, timeout_s=5.0)
-
-
-@asynccontextmanager
-async def fake_node() -> AsyncIterator[FakeNode]:
-    fake = FakeNode()
-    app = web.Application()
-    app.router.add_route("*", "/{path:.*}", fake.answer)
-    async with TestServer(app) as server:
-        fake.url = str(server.make_url("")).rstrip("/")
-        yield fake
-
-
-@pytest.fixture
-async def node() -> AsyncIterator[FakeNode]:
-    async with fake_node() as fake:
-        yield fake
-
-
-@pytest.fixture
-def console() -> Console:
-    return Console(file=io.StringIO(), width=200, soft_wrap=True)
-
-
-def printed(console: Console) -> list[list[str]]:
-    assert isinstance(console.file, io.StringIO)
-    return [line.split() for line in console.file.getvalue().splitlines()]
-
-
 VALUE = "GET /buckets/b/keys/k"
 SHOWN = {"X-Riak-Vclock": CONTEXT, "Content-Type": "text/plain"}
 SIBLINGS = {
@@ -235,59 +166,3 @@ async def test_a_report_that_is_none_is_an_error(node: FakeNode, console: Consol
     node.reports("/admin/locate/types/default/buckets/b/keys/k", {"partition": "x"})
     with pytest.raises(BadAnswer, match="a report that is none"):
         await locate(node.target(), console, as_json=False)
-
-
-def member(
-    node: str, http: str, *, state: str = "member", opinion: str = "up"
-) -> dict[str, object]:
-    return {
-        "node": node,
-        "state": state,
-        "incarnation": 1,
-        "rpc": "h:9098",
-        "http": http,
-        "zone": "",
-        "weight": 1,
-        "tokens": 64,
-        "opinion": opinion,
-        "phi": 0.0,
-    }
-
-
-async def test_status_counts_what_the_others_say(node: FakeNode, console: Console) -> None:
-    async with fake_node() as second:
-        port_of_nobody = unused_port()
-        third = f"127.0.0.1:{port_of_nobody}"
-        for fake, opinion in ((node, "up"), (second, "down")):
-            members = [
-                member("n1", node.address),
-                member("n2", second.address),
-                member("n3", third, opinion=opinion),
-                member("n4", third, state="removed"),
-            ]
-            me = "n1" if fake is node else "n2"
-            fake.reports("/admin/members", {"node": me, "cluster": "c", "members": members})
-        assert await status([node.url], console, as_json=False) is Exit.DONE
-    first, _, *rows = printed(console)
-    assert " ".join(first) == "cluster c, 3 nodes, 2 answer"
-    assert [row[:6] for row in rows] == [
-        ["n1", "member", "up:", "1", "of", "1"],
-        ["n2", "member", "up:", "1", "of", "1"],
-        ["n3", "member", "up:", "1", "of", "2"],
-    ]
-
-
-async def test_status_in_json_has_the_same(
-    node: FakeNode, console: Console, capsys: pytest.CaptureFixture[str]
-) -> None:
-    alone = {"node": "n1", "cluster": "c", "members": [member("n1", node.address)]}
-    node.reports("/admin/members", alone)
-    await status([node.url], console, as_json=True)
-    shown = json.loads(capsys.readouterr().out)
-    assert shown["cluster"] == "c"
-    assert [(m["node"], m["up_say"], m["asked"]) for m in shown["members"]] == [("n1", 0, 0)]
-
-
-async def test_status_of_nobody_is_an_error(console: Console) -> None:
-    with pytest.raises(Unreachable):
-        await status([f"http://127.0.0.1:{unused_port()}"], console, as_json=False)
