@@ -181,7 +181,7 @@ class AntiEntropy:
             n,
             self._answers.shared_with(peer, n),
             partitions_in_all=self._view.ring.partitions,
-            place=self._trees.place,
+            place=self._trees.index.place,
             turn=self._dice.randrange(2**32),
             admit=self._pacer.admit,
         )

@@ -16,7 +16,8 @@ from dynamo.errors import BadRequest, NotReady, ProtocolError
 from dynamo.node.cluster_view import ClusterView
 from dynamo.node.stats import Counters
 from dynamo.rpc.messages import ListTreeKeys, ReadTrees, Reply, TreeDigests, TreeKeys
-from dynamo.storage.trees import Entry, Trees
+from dynamo.storage.tree_index import Entry
+from dynamo.storage.trees import Trees
 
 NODES_MAX = 256
 """Digests in one message. An answer takes 0.2 to 2.5 ms, the most where each is of half the leaves
@@ -122,14 +123,14 @@ class _Page:
         self._trees = trees
         self._n = request.n
         self._room = request.limit
-        self._after = trees.place(request.after) if request.after else b""
+        self._after = trees.index.place(request.after) if request.after else b""
         self._found: list[tuple[bytes, int]] = []
         self._bytes = 0
         self._last = b""
         self.is_full = False
 
     def add(self, partition: int, first: int, last: int) -> None:
-        entries, more = self._trees.span(partition, first, last, self._after, self._room)
+        entries, more = self._trees.index.span(partition, first, last, self._after, self._room)
         for entry in entries:
             self._take(partition, entry)
             if self._bytes > KEYS_PAGE_BYTES_MAX:
@@ -199,7 +200,7 @@ class Comparison:
             n: of the keys to compare.
             partitions: of which both are primaries for that n, in order.
             partitions_in_all: of the cluster.
-            place: the order of encoded keys, see `Trees.place`.
+            place: the order of encoded keys, see `TreeIndex.place`.
             turn: any number; which differences come first, and which ones are left for another
                 time if there are very many, differs from turn to turn.
             admit: is waited for before messages, with about how many keys' worth of work they are.

@@ -199,7 +199,7 @@ class Divergence:
             n,
             partitions,
             partitions_in_all=self._view.ring.partitions,
-            place=self._trees.place,
+            place=self._trees.index.place,
             turn=self._dice.randrange(2**32),
             admit=_at_once,
         )

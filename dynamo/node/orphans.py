@@ -108,7 +108,7 @@ class Orphans:
         after = b""
         more = True
         while more and self._view.ring is ring and self._view.reachable.issuperset(primaries):
-            entries, more = self._trees.page(partition, after, KEYS_AT_ONCE)
+            entries, more = self._trees.index.page(partition, after, KEYS_AT_ONCE)
             keys = [key for _, key, _ in entries if key is not None and self._trees.n_of(key) == n]
             await self._pacer.admit(1 + len(keys) * len(primaries))
             states = await asyncio.gather(

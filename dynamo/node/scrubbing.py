@@ -19,7 +19,8 @@ from dynamo.errors import DynamoError, StorageError
 from dynamo.node.pacing import Pacer
 from dynamo.storage.engine import OnCommit
 from dynamo.storage.objects import ObjectStore
-from dynamo.storage.trees import Entry, Trees
+from dynamo.storage.tree_index import Entry
+from dynamo.storage.trees import Trees
 
 log = logging.getLogger(__name__)
 
@@ -139,7 +140,7 @@ class Scrubbing:
         after = b""
         more = True
         while more:
-            entries, more = self._trees.page(partition, after, OBJECTS_AT_ONCE)
+            entries, more = self._trees.index.page(partition, after, OBJECTS_AT_ONCE)
             for entry in entries:
                 await self._check_entry(entry)
                 after = entry.place
@@ -173,11 +174,11 @@ class Scrubbing:
         Both are what is durable. A write that is about to end may show in one and not yet in the
         other, so what differs is looked at again when it has.
         """
-        if self._trees.is_right(key, self._objects.get(key)):
+        if self._trees.index.is_right(key, self._objects.get(key)):
             return
         with contextlib.suppress(StorageError):
             await _durably(lambda on_done: self._objects.after_newest(key, on_done))
-        if self._trees.is_right(key, self._objects.get(key)):
+        if self._trees.index.is_right(key, self._objects.get(key)):
             return
         self.entries_mended += 1
         await _durably(

@@ -1,7 +1,8 @@
 """One batch of changes to hints: what is read for it, what it stores, and what it adds up to.
 
 It is made on what is on the disk at that moment, each change on those before it, and is stored or
-fails as one, the ledger with it: so the ledger is never ahead of the hints, nor behind them.
+fails as one, the ledger with it: so the ledger is never ahead of the hints, nor behind them. Of a
+hint that rots away, record, row or both, the ledger tells when its row goes.
 """
 
 from collections.abc import Iterator
@@ -71,7 +72,7 @@ class HintBatch:
         self._engine = engine
         self._counts_before = counts
         self._entries: dict[bytes, _Entry] = {}
-        self._mended: list[Operation] = []
+        self._mended: dict[bytes, Operation] = {}
         self._rows_lost: list[HintRow] = []
 
     # -- changes ---------------------------------------------------------------------------------
@@ -132,15 +133,18 @@ class HintBatch:
             StorageError: the disk cannot be read.
         """
         place = row_place(target, sequence)
+        if place in self._mended:
+            return
         sealed = self._engine.get(Table.HINT_ORDER, place)
         if sealed is None or _readable_row(place, sealed) is not None:
             return
         self.corrupted += 1
         row = self._row_of_record(target, sequence)
         if row is not None:
-            self._mended.append(Put(Table.HINT_ORDER, place, seal_row(row)))
+            self._mended[place] = Put(Table.HINT_ORDER, place, seal_row(row))
         else:
-            self._mended.append(Delete(Table.HINT_ORDER, place))
+            self._mended[place] = Delete(Table.HINT_ORDER, place)
+            self._count(expired=1)
             self._rows_lost.append(HintRow(target, sequence, sequence, 0, 0, b""))
 
     def _count(
@@ -158,7 +162,7 @@ class HintBatch:
 
     def operations(self) -> list[Operation]:
         """What to store; nothing if nothing changes."""
-        operations = list(self._mended)
+        operations = list(self._mended.values())
         for place, entry in self._entries.items():
             if entry.is_there and entry.row is not None and entry.row == entry.before:
                 continue
@@ -204,8 +208,10 @@ class HintBatch:
             row, state = unseal_hint(place, record)
         except Corrupted:
             self.corrupted += 1
-            self._count(expired=1)
-            return _Entry(True, self._row_of_key(target, key), None, b"")
+            before = self._row_of_key(target, key)
+            if before is not None:
+                self._count(expired=1)
+            return _Entry(True, before, None, b"")
         return _Entry(True, row, row, state)
 
     def _row_of_key(self, target: NodeId, key: bytes) -> HintRow | None:

@@ -1,13 +1,8 @@
-"""The hash trees of what a node holds, and the index on disk that they are loaded from.
+"""The hash trees of what a node holds, in step with its objects.
 
-The index (`Table.TREES`) has an entry for each object, stored in the object's own batch:
-
-    place    partition (2 bytes) | position (4 bytes) | encoded key
-    record   checksum | digest (8 bytes)
-
-It is the persisted bottom of the trees, in their order, and what a leaf is listed from. What is
-above it is in memory, a tree for each partition and n: replicas of a partition share only the keys
-of buckets with an n for which both are primaries.
+On disk there is an index with an entry for each object, stored in the object's own batch
+(`tree_index.py`). What is above it is in memory, a tree for each partition and n: replicas of a
+partition share only the keys of buckets with an n for which both are primaries.
 
 A partition's trees are loaded in the background, a page of its index at a time, with writes going
 on. A load begins with a barrier, an empty commit: batches become durable in their order, so what
@@ -17,20 +12,13 @@ A partition that is not loaded has no trees; whoever wants to compare it must wa
 """
 
 from collections.abc import Callable, Collection, Iterable, Sequence
-from typing import NamedTuple
 
 from dynamo.core.ids import Bucket
-from dynamo.core.merkle import HashTree, digest_of, leaves_of, position_of
-from dynamo.errors import Corrupted
+from dynamo.core.merkle import HashTree, leaves_of, position_of
 from dynamo.storage.engine import KEY_BYTES_MAX, Delete, Engine, OnCommit, Operation, Put, Table
-from dynamo.storage.records import after_prefix, place_of, seal, unseal
-
-_TABLE = Table.TREES
+from dynamo.storage.tree_index import Entry, TreeIndex, entry_for, place_in, state_digest
 
 _PARTITION_BYTES = 2
-_POSITION_BYTES = 4
-_PREFIX_BYTES = _PARTITION_BYTES + _POSITION_BYTES
-_DIGEST_BYTES = 8
 
 _COMPLETE_MARK = b"trees"
 _COMPLETE_VERSION = b"1"
@@ -39,20 +27,6 @@ _COMPLETE_VERSION = b"1"
 _BUCKETS_MAX = 10_000
 _DOUBTS_MAX = 100
 """Doubtful places of one partition; with more of them all of it is looked through."""
-
-
-class Entry(NamedTuple):
-    """An entry of the index.
-
-    Attributes:
-        place: where it stands.
-        key: encoded; None if the record is damaged and the place does not say.
-        digest: None if the record is damaged.
-    """
-
-    place: bytes
-    key: bytes | None
-    digest: int | None
 
 
 _Change = tuple[bytes, int, int, bytes, int, int]
@@ -85,6 +59,7 @@ class Trees:
     """The trees of one node; a `Companion` of its objects.
 
     Attributes:
+        index: what is on disk.
         on_doubt: called when there is something to mend or to load.
         complete: every object has its entry in the index.
     """
@@ -115,6 +90,7 @@ class Trees:
         self._ns_dropped = False
         self._ns_met: set[int] = set()
         self._leaves = leaves_of(partitions)
+        self.index = TreeIndex(engine, partition_of)
         self._loaded: dict[int, _Trees] = {}
         self._loading: dict[int, _Load] = {}
         self._doubts: dict[int, dict[bytes, None]] = {}
@@ -126,11 +102,11 @@ class Trees:
 
     def along(self, key: bytes, before: bytes | None, after: bytes | None) -> Sequence[Operation]:
         """The entry to store along with a change of an object."""
-        digest = _digest(key, after)
+        digest = state_digest(key, after)
         partition, position = self._partition_of(key), position_of(key)
-        place = _place(partition, position, key)
-        self._change = key, partition, position, place, _digest(key, before) ^ digest, digest
-        return (_operation(place, key, digest),)
+        place = place_in(partition, position, key)
+        self._change = key, partition, position, place, state_digest(key, before) ^ digest, digest
+        return (entry_for(place, key, digest),)
 
     def changed(self, key: bytes, before: bytes | None, after: bytes | None) -> None:
         """The change that `along` was just asked about is on its way to the disk."""
@@ -150,7 +126,7 @@ class Trees:
 
     def in_doubt(self, place: bytes) -> None:
         """An object was lost, or a change that was told did not come about."""
-        partition = _partition_at(place)
+        partition = int.from_bytes(place[:_PARTITION_BYTES], "big")
         doubts = self._doubts.setdefault(partition, {})
         if len(doubts) <= _DOUBTS_MAX:
             doubts[place] = None
@@ -227,15 +203,15 @@ class Trees:
         load = self._loading.get(partition)
         if load is None:
             return False
-        entries, more = self.page(partition, load.last, limit)
-        for place, key, digest in entries:
-            load.last = place
-            if place in load.changed:
+        entries, more = self.index.page(partition, load.last, limit)
+        for entry in entries:
+            load.last, key, digest = entry
+            if load.last in load.changed:
                 continue
             if key is None or digest is None:
-                self._doubt_index(partition, place)
+                self.in_doubt(_prefix(partition) + (key or b""))
                 return False
-            self._toggle(load.trees, self.n_of(key), _position_at(place), digest)
+            self._toggle(load.trees, self.n_of(key), entry.position, digest)
         if not more:
             for n, position, digest in load.changed.values():
                 self._toggle(load.trees, n, position, digest)
@@ -243,50 +219,7 @@ class Trees:
             self._loaded[partition] = load.trees
         return more
 
-    # -- the index on disk -----------------------------------------------------------------------
-
-    def place(self, key: bytes) -> bytes:
-        """Where the entry of a key is; what listings are ordered by."""
-        return _place(self._partition_of(key), position_of(key), key)
-
-    def page(self, partition: int, after: bytes, limit: int) -> tuple[list[Entry], bool]:
-        """Durable entries of a partition behind a place, and whether more follow.
-
-        Args:
-            partition: which.
-            after: a place in it; b"" for the first page.
-            limit: at most this many.
-
-        Raises:
-            StorageError: the disk cannot be read.
-        """
-        return self._scan(after or _prefix(partition), after_prefix(_prefix(partition)), limit)
-
-    def span(
-        self, partition: int, first: int, last: int, after: bytes, limit: int
-    ) -> tuple[list[Entry], bool]:
-        """Durable entries at positions from `first` to `last`, behind the place `after`.
-
-        Raises:
-            StorageError: the disk cannot be read.
-        """
-        start = max(_prefix(partition) + first.to_bytes(_POSITION_BYTES, "big"), after)
-        stop = after_prefix(_prefix(partition) + last.to_bytes(_POSITION_BYTES, "big"))
-        if stop is not None and start >= stop:
-            return [], False
-        return self._scan(start, stop, limit)
-
-    def is_right(self, key: bytes, state: bytes | None) -> bool:
-        """Whether the durable entry of a key is that of this state.
-
-        Raises:
-            StorageError: the disk cannot be read.
-        """
-        place = self.place(key)
-        record = self._engine.get(_TABLE, place)
-        if record is None or state is None:
-            return record is state
-        return _entry(place, record).digest == _digest(key, state)
+    # -- what is wrong on disk --------------------------------------------------------------------
 
     def put_right(self, key: bytes, newest: bytes | None, on_done: OnCommit) -> None:
         """Store the entry that a key in its newest state should have.
@@ -294,9 +227,9 @@ class Trees:
         Raises:
             Overloaded: too much waits for the disk.
         """
-        digest = _digest(key, newest)
+        digest = state_digest(key, newest)
         partition = self._partition_of(key)
-        self._engine.commit((_operation(self.place(key), key, digest),), on_done)
+        self._engine.commit((entry_for(self.index.place(key), key, digest),), on_done)
         self.unload([partition])
 
     def remove(self, entry: Entry, on_done: OnCommit) -> None:
@@ -305,8 +238,8 @@ class Trees:
         Raises:
             Overloaded: too much waits for the disk.
         """
-        self._engine.commit((Delete(_TABLE, entry.place),), on_done)
-        self.unload([_partition_at(entry.place)])
+        self._engine.commit((Delete(Table.TREES, entry.place),), on_done)
+        self.unload([entry.partition])
 
     def mark_complete(self, on_done: OnCommit) -> None:
         """Remember that every object has its entry.
@@ -328,22 +261,13 @@ class Trees:
         Raises:
             StorageError: the disk cannot be read.
         """
-        if not self.is_right(key, state):
+        if not self.index.is_right(key, state):
             self.in_doubt(_prefix(self._partition_of(key)) + key)
 
     def doubt(self, partitions: Iterable[int]) -> None:
         """Have all entries of these partitions looked at."""
         for partition in partitions:
             self.in_doubt(_prefix(partition))
-
-    def _doubt_index(self, partition: int, place: bytes) -> None:
-        key = _key_at(place)
-        self.in_doubt(_prefix(partition) if key is None else _prefix(partition) + key)
-
-    def _scan(self, start: bytes, stop: bytes | None, limit: int) -> tuple[list[Entry], bool]:
-        rows = self._engine.scan(_TABLE, start, stop, limit + 2)
-        entries = [_entry(place, record) for place, record in rows if place != start]
-        return entries[:limit], len(entries) > limit
 
     def _toggle(self, trees: _Trees, n: int, position: int, digest: int) -> None:
         tree = trees.get(n)
@@ -352,52 +276,11 @@ class Trees:
         tree.toggle(position, digest)
 
 
-def _digest(key: bytes, state: bytes | None) -> int:
-    """The digest of a key in an encoded state of this node's own; 0 without one."""
-    if not state:
-        return 0
-    # What `clock_of` does, at half the time, for a state that is known to be one.
-    return digest_of(key, state[4 : 4 + int.from_bytes(state[:4], "big")])
-
-
 def _prefix(partition: int) -> bytes:
     return partition.to_bytes(_PARTITION_BYTES, "big")
-
-
-def _place(partition: int, position: int, key: bytes) -> bytes:
-    return place_of(
-        (partition << 8 * _POSITION_BYTES | position).to_bytes(_PREFIX_BYTES, "big"), key
-    )
-
-
-def _partition_at(place: bytes) -> int:
-    return int.from_bytes(place[:_PARTITION_BYTES], "big")
-
-
-def _position_at(place: bytes) -> int:
-    return int.from_bytes(place[_PARTITION_BYTES:_PREFIX_BYTES], "big")
-
-
-def _key_at(place: bytes) -> bytes | None:
-    """The key of an entry, if its place tells it whole."""
-    return place[_PREFIX_BYTES:] if len(place) < KEY_BYTES_MAX else None
 
 
 def _keys_at(places: Collection[bytes]) -> list[bytes] | None:
     """The keys of objects by their places; None if there are too many or one is not told whole."""
     keys = [p[_PARTITION_BYTES:] for p in places if _PARTITION_BYTES < len(p) < KEY_BYTES_MAX]
     return keys if len(keys) == len(places) <= _DOUBTS_MAX else None
-
-
-def _operation(place: bytes, key: bytes, digest: int) -> Operation:
-    if not digest:
-        return Delete(_TABLE, place)
-    return Put(_TABLE, place, seal(place, key, digest.to_bytes(_DIGEST_BYTES, "big")))
-
-
-def _entry(place: bytes, record: bytes) -> Entry:
-    try:
-        key, digest = unseal(place, _PREFIX_BYTES, record)
-    except Corrupted:
-        return Entry(place, _key_at(place), None)
-    return Entry(place, key, int.from_bytes(digest, "big"))

@@ -35,9 +35,7 @@ async def main() -> None:
     parser.add_argument("--rate", type=float, default=1500.0)
     options = parser.parse_args()
     base_port = free_base_port(5)
-    mesh = Mesh(
-        5, rpc_base_port=base_port + RPC_PORT_OFFSET, relay_base_port=free_base_port(25)
-    )
+    mesh = Mesh(5, rpc_base_port=base_port + RPC_PORT_OFFSET, relay_base_port=free_base_port(25))
     await mesh.open()
     with tempfile.TemporaryDirectory() as directory:
         async with LocalCluster(

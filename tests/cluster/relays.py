@@ -123,6 +123,4 @@ class Mesh:
 
     def _port(self, source: NodeId, target: NodeId) -> int:
         count = len(self._names)
-        return (
-            self._relay_base_port + count * self._names.index(source) + self._names.index(target)
-        )
+        return self._relay_base_port + count * self._names.index(source) + self._names.index(target)

@@ -257,6 +257,7 @@ def simulate(
 def _collector_off() -> Iterator[None]:
     was_on = gc.isenabled()
     gc.disable()
+    gc.collect()  # else the world before this one, garbage by now, would be frozen with the rest
     gc.freeze()  # what exists already need not be looked at again and again
     try:
         yield

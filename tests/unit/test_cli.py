@@ -8,8 +8,9 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
-from dynamo.ask import Exit, Target
+from dynamo.ask import Target
 from dynamo.cli import main
+from dynamo.printing import Exit
 
 COMMANDS = (
     "bench",

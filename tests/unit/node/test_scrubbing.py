@@ -80,7 +80,7 @@ class Kept:
     def row(self, table: Table, name: bytes) -> bytes:
         """The place on the disk of the object or of the entry of a key."""
         if table is Table.TREES:
-            return self.trees.place(name)
+            return self.trees.index.place(name)
         return place_of(RING.partition_of(name).to_bytes(2, "big"), name)
 
     def in_memory(self) -> Roots:
@@ -105,7 +105,7 @@ class Kept:
         return {
             name: digest
             for partition in range(PARTITIONS)
-            for _, name, digest in self.trees.page(partition, b"", 1000)[0]
+            for _, name, digest in self.trees.index.page(partition, b"", 1000)[0]
         }
 
 

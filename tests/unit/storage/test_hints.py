@@ -402,3 +402,44 @@ async def test_a_ledger_that_cannot_be_read_begins_anew_with_what_is_held() -> N
     await opened.merge(N1, K, state(B, b"2"))
     rot(opened, Table.META, b"hints")
     assert again(opened).counts == HintCounts(stored=1)
+
+
+@pytest.mark.parametrize("first", ["row", "record", "merge"])
+async def test_a_hint_whose_record_and_row_rot_is_accounted_for_once(first: str) -> None:
+    opened = Opened()
+    await opened.merge(N1, K, state(A, b"1"))
+    rot(opened, Table.HINTS, hint_place(N1, K))
+    rot(opened, Table.HINT_ORDER, row_place(N1, 1))
+
+    def look(what: str) -> None:
+        if what == "row":
+            opened.order(N1)
+        elif what == "record":
+            opened.store.get(N1, K)
+        else:
+            opened.begin_merge(N1, K, state(B, b"2"))
+
+    for what in sorted(("row", "record", "merge"), key=lambda what: what != first):
+        look(what)
+        await opened.settle()
+    assert opened.store.counts == HintCounts(stored=2, expired=1)
+    assert opened.store.targets() == {N1: 1}
+    assert opened.order(N1) == [K]
+
+
+async def test_a_row_that_rots_is_accounted_for_once_however_often_it_is_met() -> None:
+    opened = Opened()
+    await opened.merge(N1, K, state(A, b"1"))
+    await opened.merge(N1, key(b"2"), state(A, b"2"))
+    rot(opened, Table.HINTS, hint_place(N1, K))
+    rot(opened, Table.HINT_ORDER, row_place(N1, 1))
+
+    def look() -> None:
+        opened.order(N1)
+
+    opened.store.merge(N1, key(b"3"), state(A, b"3"), 1_000, lambda _: look())
+    await asyncio.sleep(0)  # its batch is under way: what is found now waits for the next
+    opened.order(N1)
+    await opened.settle()
+    assert opened.store.counts == HintCounts(stored=3, expired=1)
+    assert opened.store.targets() == {N1: 2}

@@ -63,7 +63,7 @@ async def test_what_is_written_is_in_the_tree_and_in_the_index_at_once() -> None
     incoming = state(A, b"1")
     await opened.merge(KEYS[0], incoming)
     assert opened.root == digest_of(KEYS[0], clock_of(incoming))
-    [entry] = opened.trees.page(PARTITION, b"", 10)[0]
+    [entry] = opened.trees.index.page(PARTITION, b"", 10)[0]
     assert (entry.key, entry.digest) == (KEYS[0], opened.root)
 
 
@@ -85,7 +85,7 @@ async def test_what_is_forgotten_is_in_neither() -> None:
     opened.store.forget(KEYS[0], state(A, b"1"), told)
     assert await told.error() is None
     assert opened.root == 0
-    assert opened.trees.page(PARTITION, b"", 10) == ([], False)
+    assert opened.trees.index.page(PARTITION, b"", 10) == ([], False)
 
 
 async def test_the_tree_is_the_same_after_a_restart() -> None:
@@ -133,24 +133,27 @@ async def test_a_listing_goes_through_positions_in_order_and_on_from_any_of_them
         await opened.merge(name, state(A, b"1"))
     in_order = sorted(KEYS, key=position_of)
     everything = 0, 2**32 - 1
-    whole, more = opened.trees.span(PARTITION, *everything, b"", 100)
+    whole, more = opened.trees.index.span(PARTITION, *everything, b"", 100)
     assert ([entry.key for entry in whole], more) == (in_order, False)
     after, listed = b"", []
     for _ in KEYS:
-        [entry], more = opened.trees.span(PARTITION, *everything, after, 1)
+        [entry], more = opened.trees.index.span(PARTITION, *everything, after, 1)
         listed.append(entry.key)
-        after = opened.trees.place(entry.key or b"")
+        after = opened.trees.index.place(entry.key or b"")
     assert (listed, more) == (in_order, False)
     one = position_of(KEYS[3])
-    assert [e.key for e in opened.trees.span(PARTITION, one, one, b"", 9)[0]] == [KEYS[3]]
-    assert opened.trees.span(PARTITION, one, one, opened.trees.place(KEYS[3]), 9) == ([], False)
+    assert [e.key for e in opened.trees.index.span(PARTITION, one, one, b"", 9)[0]] == [KEYS[3]]
+    assert opened.trees.index.span(PARTITION, one, one, opened.trees.index.place(KEYS[3]), 9) == (
+        [],
+        False,
+    )
 
 
 async def test_a_key_too_long_for_a_place_is_listed_whole() -> None:
     opened = Opened()
     long = key(b"k" * 5000)
     await opened.merge(long, state(A, b"1"))
-    assert [entry.key for entry in opened.trees.page(PARTITION, b"", 10)[0]] == [long]
+    assert [entry.key for entry in opened.trees.index.page(PARTITION, b"", 10)[0]] == [long]
 
 
 actions = st.one_of(
