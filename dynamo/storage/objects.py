@@ -48,8 +48,7 @@ class ObjectStore:
         self._states = States(
             engine,
             Table.OBJECTS,
-            prefix_bytes=lambda place: _PARTITION_BYTES,
-            head_bytes=0,
+            prefix_bytes=_PARTITION_BYTES,
             on_loss=self._minter.renew,
             companions=companions,
         )
@@ -84,7 +83,7 @@ class ObjectStore:
             Overloaded: too much waits for the disk; nothing was stored.
             StorageError: the disk cannot be read.
         """
-        self._states.merge(self._place(key), key, incoming, b"", on_done)
+        self._states.merge(self._place(key), key, incoming, on_done)
 
     def write(self, key: bytes, update: Update, on_done: OnCommit) -> bytes:
         """Coordinate a write: mint its dot in the newest state, and store what comes of it.
@@ -102,7 +101,6 @@ class ObjectStore:
             key,
             # Reading the state may find a loss and change the actor, so it is asked for after.
             lambda state: update(state, *self._minter.mint()),
-            b"",
             on_done,
         )
 

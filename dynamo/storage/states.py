@@ -62,24 +62,19 @@ class _Pending:
     """What of one place is not durable yet.
 
     Attributes:
-        payload: the newest; None if it is a deletion.
+        state: the newest; None if it is a deletion.
         followers: who waits for the newest. The list itself tells its commit from those before.
-        is_stored: whether the place has a record, by the last commit of it that ended. Kept up
-            only where records are counted.
     """
 
-    __slots__ = ("followers", "is_stored", "payload")
+    __slots__ = ("followers", "state")
 
-    def __init__(self, *, is_stored: bool) -> None:
-        self.payload: bytes | None = None
+    def __init__(self) -> None:
+        self.state: bytes | None = None
         self.followers: list[OnCommit] = []
-        self.is_stored = is_stored
 
 
 class States:
-    """States by place, over one table of an engine.
-
-    A payload is a head of fixed length, whose meaning is the caller's, and the encoded siblings.
+    """Encoded siblings by place, over one table of an engine.
 
     Attributes:
         corrupted: how many records were found corrupted, and then treated as missing.
@@ -91,11 +86,9 @@ class States:
         engine: Engine,
         table: Table,
         *,
-        prefix_bytes: Callable[[bytes], int],
-        head_bytes: int,
+        prefix_bytes: int,
         on_loss: Callable[[], None],
         companions: Sequence[Companion] = (),
-        on_count: Callable[[bytes, int], None] | None = None,
     ) -> None:
         """Serve one table.
 
@@ -103,19 +96,14 @@ class States:
             engine: where it is.
             table: which; nobody else writes it.
             prefix_bytes: how many bytes of a place are not the key's.
-            head_bytes: length of the head.
             on_loss: a commit failed or a record is corrupted: states may be gone or fall back.
             companions: what is kept in step.
-            on_count: a record came to a place (1) or went from it (-1), durably. It costs another
-                read per write.
         """
         self._engine = engine
         self._table = table
         self._prefix_bytes = prefix_bytes
-        self._head_bytes = head_bytes
         self._on_loss = on_loss
         self._companions = companions
-        self._on_count = on_count
         self._pending: dict[bytes, _Pending] = {}
         # Corrupted records are lost once, however often they are read before they are replaced.
         self._lost: set[bytes] = set()
@@ -128,8 +116,7 @@ class States:
         Raises:
             StorageError: the disk cannot be read.
         """
-        payload = self._unsealed(place, self._engine.get(self._table, place))
-        return None if payload is None else payload[self._head_bytes :]
+        return self._unsealed(place, self._engine.get(self._table, place))
 
     def newest(self, place: bytes) -> bytes | None:
         """The state that the next write builds on, durable or not.
@@ -138,9 +125,7 @@ class States:
             StorageError: the disk cannot be read.
         """
         pending = self._pending.get(place)
-        if pending is None:
-            return self.committed(place)
-        return None if pending.payload is None else pending.payload[self._head_bytes :]
+        return self.committed(place) if pending is None else pending.state
 
     def scan(self, start: bytes, stop: bytes | None, limit: int) -> Page:
         """Durable states at places behind `start` and before `stop`; None: to the end.
@@ -162,17 +147,15 @@ class States:
                 if len(found) == limit or size > _PAGE_BYTES_MAX:
                     return found, True
                 try:
-                    key, payload = unseal(place, self._prefix_bytes(place), record)
+                    row = unseal(place, self._prefix_bytes, record)
                 except Corrupted:
                     self._lose(place)
                     continue
-                found.append((key, payload[self._head_bytes :]))
+                found.append(row)
                 size += len(record)
             start = rows[-1][0]
 
-    def merge(
-        self, place: bytes, key: bytes, incoming: bytes, head: bytes, on_done: OnCommit
-    ) -> None:
+    def merge(self, place: bytes, key: bytes, incoming: bytes, on_done: OnCommit) -> None:
         """Join encoded siblings to what is kept, and call `on_done` once the result is durable.
 
         Raises:
@@ -191,20 +174,19 @@ class States:
             decode_key(key)
         ours = decode_siblings(held)
         if theirs.merge(ours) is theirs:
-            self._store(place, key, held, head + incoming, on_done)
+            self._store(place, key, held, incoming, on_done)
             return
         merged = ours.merge(theirs)
         if merged is ours:
             self.after_newest(place, on_done)
         else:
-            self._store(place, key, held, head + encode_siblings(merged), on_done)
+            self._store(place, key, held, encode_siblings(merged), on_done)
 
     def write(
         self,
         place: bytes,
         key: bytes,
         update: Callable[[Siblings], Siblings],
-        head: bytes,
         on_done: OnCommit,
     ) -> bytes:
         """Replace what is kept by its update, and call `on_done` once that is durable.
@@ -221,7 +203,7 @@ class States:
         if encoded == held:
             self.after_newest(place, on_done)
         else:
-            self._store(place, key, held, head + encoded, on_done)
+            self._store(place, key, held, encoded, on_done)
         return encoded
 
     def drop(self, place: bytes, key: bytes, expected: bytes, on_done: OnCommit) -> bool:
@@ -249,53 +231,41 @@ class States:
             asyncio.get_running_loop().call_soon(on_done, None)
 
     def _store(
-        self, place: bytes, key: bytes, held: bytes, payload: bytes | None, on_done: OnCommit
+        self, place: bytes, key: bytes, held: bytes, after: bytes | None, on_done: OnCommit
     ) -> None:
-        """Begin to store `payload`, or nothing, where the newest state is `held` (b"": none)."""
+        """Begin to store `after`, or nothing, where the newest state is `held` (b"": none)."""
         followers = [on_done]
 
         def ended(error: StorageError | None) -> None:
-            self._ended(place, followers, payload is not None, error)
+            self._ended(place, followers, after is not None, error)
 
-        table = self._table
-        pending = self._pending.get(place)
-        is_stored = (
-            pending is None
-            and self._on_count is not None
-            and self._engine.get(table, place) is not None
-        )
         before = held or None
-        after = None if payload is None else payload[self._head_bytes :]
         batch: list[Operation] = [
-            Delete(table, place)
-            if payload is None
-            else Put(table, place, seal(place, key, payload))
+            Delete(self._table, place)
+            if after is None
+            else Put(self._table, place, seal(place, key, after))
         ]
         for companion in self._companions:
             batch += companion.along(key, before, after)
         self._engine.commit(batch, ended)
         for companion in self._companions:
             companion.changed(key, before, after)
+        pending = self._pending.get(place)
         if pending is None:
-            pending = self._pending[place] = _Pending(is_stored=is_stored)
-        pending.payload = payload
+            pending = self._pending[place] = _Pending()
+        pending.state = after
         pending.followers = followers
 
     def _ended(
         self, place: bytes, followers: list[OnCommit], stores: bool, error: StorageError | None
     ) -> None:
-        pending = self._pending[place]
-        if pending.followers is followers:
+        if self._pending[place].followers is followers:
             del self._pending[place]
         if error is not None:
             self._lost_at(place)
-        else:
-            if place in self._lost:
-                self._lost.discard(place)
-                self.mended += stores
-            if self._on_count is not None and stores is not pending.is_stored:
-                pending.is_stored = stores
-                self._on_count(place, 1 if stores else -1)
+        elif place in self._lost:
+            self._lost.discard(place)
+            self.mended += stores
         for follower in followers:
             follower(error)
 
@@ -303,7 +273,7 @@ class States:
         if record is None:
             return None
         try:
-            return unseal(place, self._prefix_bytes(place), record)[1]
+            return unseal(place, self._prefix_bytes, record)[1]
         except Corrupted:
             self._lose(place)
             return None

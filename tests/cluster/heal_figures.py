@@ -45,15 +45,15 @@ async def main() -> None:
             _say("quiet", await _bench(cluster, options.rate, QUIET_S))
             await mesh.cut([["n1", "n2"], ["n3", "n4", "n5"]])
             _say("cut", await _bench(cluster, options.rate, options.cut_s))
-            print(f"hints held at the heal: {await _hints(cluster)}")
+            _tell(f"hints held at the heal: {await _hints(cluster)}")
             await mesh.heal()
             healed_s = time.monotonic()
             async with asyncio.TaskGroup() as group:
                 bench = group.create_task(_bench(cluster, options.rate, HEALING_S))
                 emptied = group.create_task(_until_no_hints(cluster, healed_s))
-            print(f"no hint left after {emptied.result():.1f} s")
+            _tell(f"no hint left after {emptied.result():.1f} s")
             _say("healing", bench.result())
-            print(f"all replicas equal after {await _until_equal(cluster, healed_s):.1f} s")
+            _tell(f"all replicas equal after {await _until_equal(cluster, healed_s):.1f} s")
     await mesh.close()
 
 
@@ -74,8 +74,13 @@ async def _bench(
     return result
 
 
+def _tell(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
 def _say(phase: str, result: Mapping[str, object]) -> None:
-    print(f"{phase}: {json.dumps(result.get('result', result))}")
+    _tell(f"{phase}: {json.dumps(result.get('result', result))}")
 
 
 async def _hints(cluster: LocalCluster) -> int:
