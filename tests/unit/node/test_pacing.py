@@ -23,7 +23,7 @@ async def _window(pacer: Pacer, latency_s: float, *, works: bool) -> None:
     for _ in range(SAMPLES_MIN):
         pacer.observe(latency_s)
     if works:
-        pacer.units += 1
+        pacer.units += int(pacer.rate)
     await pacer.step()
 
 
@@ -59,7 +59,7 @@ def test_background_work_slows_down_while_requests_are_slow_and_never_ends() -> 
         return rates
 
     rates = simulate(main)
-    assert rates[0] == RATE_START / 2
+    assert rates[0] == RATE_START / 4
     assert min(rates) == RATE_MIN
 
 
@@ -84,6 +84,48 @@ def test_without_requests_background_work_gets_as_fast_as_it_may() -> None:
         return pacer.rate
 
     assert simulate(main) == RATE_MAX
+
+
+def test_few_requests_are_gathered_until_they_say_something() -> None:
+    async def main(loop: VirtualLoop) -> tuple[float, float]:
+        pacer = _pacer(loop)
+        await _window(pacer, 0.01, works=False)
+        for _ in range(2):
+            for _ in range(SAMPLES_MIN // 2):
+                pacer.observe(0.05)
+            pacer.units += int(pacer.rate)
+            before = pacer.rate
+            await pacer.step()
+        return before, pacer.rate
+
+    before, after = simulate(main)
+    assert before == RATE_START
+    assert after == RATE_START / 4
+
+
+def test_requests_that_come_find_background_work_at_the_pace_to_begin_with() -> None:
+    async def main(loop: VirtualLoop) -> float:
+        pacer = _pacer(loop)
+        for _ in range(20):
+            await pacer.step()
+        assert pacer.rate == RATE_MAX
+        pacer.observe(0.01)
+        return pacer.rate
+
+    assert simulate(main) == RATE_START
+
+
+def test_work_that_does_not_need_the_pace_does_not_raise_it() -> None:
+    async def main(loop: VirtualLoop) -> float:
+        pacer = _pacer(loop)
+        await _window(pacer, 0.01, works=False)
+        for _ in range(SAMPLES_MIN):
+            pacer.observe(0.01)
+        pacer.units += 1
+        await pacer.step()
+        return pacer.rate
+
+    assert simulate(main) == RATE_START
 
 
 def test_the_target_is_twice_the_quiet_latency_within_bounds() -> None:
