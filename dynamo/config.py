@@ -200,7 +200,7 @@ class NodeConfig:
         anti_entropy_interval_s: seconds between comparisons with a peer.
         tombstone_collection: whether keys deleted everywhere are forgotten.
         foreground_p99_ms_max: background work slows down while requests of clients take longer
-            than this at the 99th percentile, or than twice what they take without it.
+            than this at the 99th percentile, or than 1.5 times what they take without it.
         log_level: least level that is logged.
         log_format: "text" for people, "json" for one JSON object a line.
     """

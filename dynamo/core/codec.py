@@ -46,6 +46,7 @@ VALUE_ENTRIES_MAX = 4096
 """Entries of metadata, of links, and of indexes, each. It bounds what a false head can allocate:
 msgpack makes room for the length an array declares, at every level of nesting."""
 
+_MODIFIED_AT_MS_MAX = 2**53  # 285,000 years, and room to be raised
 _COUNTER_MAX = 2**63  # of states, that peers send: leaves as much again for minting
 _CONTEXT_VERSION = b"\x01"
 _CHECKSUM_BYTES = 4
@@ -277,7 +278,9 @@ def _decode_head(data: bytes) -> _Head:
         raise CodecError(f"the head of an encoded value is no msgpack: {error}") from error
     if type(head) is not tuple or tuple(map(type, head)) != _HEAD_TYPES:
         raise CodecError(f"not the fields of a value: {head!r:.80}")
-    _, _, meta, links, indexes, _, _ = head
+    _, _, meta, links, indexes, modified_at_ms, _ = head
+    if not 0 <= modified_at_ms <= _MODIFIED_AT_MS_MAX:
+        raise CodecError(f"a value of the time {modified_at_ms}")
     if (
         (meta and not all(map(_is_pair, meta)))
         or (links and not all(map(_is_link, links)))

@@ -14,7 +14,9 @@ import msgpack
 
 from dynamo.errors import CodecError
 
-NAME_BYTES_MAX = 512
+NAME_BYTES_MAX = 506
+"""A node keeps facts on its disk, by names of no more bytes than that."""
+
 FACT_BYTES_MAX = 256 * 1024
 
 

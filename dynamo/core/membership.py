@@ -21,7 +21,10 @@ from dynamo.errors import CodecError
 _T = TypeVar("_T")
 
 TOKENS_MAX = 65536
-INCARNATION_MAX = 2**47  # of what peers say: leaves room for rising
+INCARNATION_MAX = 2**48 - 1
+
+INCARNATION_HEARD_MAX = 2**47
+"""What one node says of another is below this, so that the other can rise above it."""
 
 
 class MemberState(enum.IntEnum):
@@ -91,6 +94,13 @@ def _version(incarnation: int, state: MemberState) -> bytes:
     return bytes([state is MemberState.REMOVED]) + incarnation.to_bytes(6, "big")
 
 
+def leaves_room(fact: Fact) -> bool:
+    """Whether the node that a member record is of can rise above it; above a removal none does."""
+    return fact.version < _version(INCARNATION_HEARD_MAX, MemberState.MEMBER) or (
+        fact.version >= _version(0, MemberState.REMOVED)
+    )
+
+
 def decode_member(fact: Fact) -> MemberRecord:
     """The record in a fact whose name begins with `MEMBER`.
 
@@ -116,7 +126,7 @@ def decode_member(fact: Fact) -> MemberRecord:
         raise CodecError(f"not a member record: {error}") from error
     if (
         not is_node_id(node_id)
-        or not 0 < record.incarnation < INCARNATION_MAX
+        or not 0 < record.incarnation <= INCARNATION_MAX
         or not 0 < record.weight <= 1000
         or len(record.tokens) > TOKENS_MAX
         or any(token < 0 for token in record.tokens)

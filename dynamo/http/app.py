@@ -9,6 +9,7 @@ handlers. Errors of the store become statuses here and nowhere else:
     QuorumError           503    too few replicas                   Retry-After
     DeadlineExceeded      503    the time ran out                   Retry-After
     other RequestErrors   503    nobody knows how it ended          Retry-After
+    CodecError            503    what a replica holds makes no sense    Retry-After
     anything else         500    the store's own fault, logged
 
 The answer to a write that failed says how far it came: `X-Dynamo-Acks`, how many replicas are known
@@ -28,6 +29,7 @@ from dynamo.config import NodeConfig
 from dynamo.core.figures import Count, Figure, Gauge
 from dynamo.errors import (
     BadRequest,
+    CodecError,
     DeadlineExceeded,
     DynamoError,
     NotReady,
@@ -299,6 +301,9 @@ class HttpServer:
             if isinstance(error, NotReady | Overloaded):
                 self._refused += 1
             return _failed(method, reply, error)
+        if isinstance(error, CodecError):
+            log.error("what is held makes no sense", extra={"reason": str(error)})
+            return _failed(method, text(503, said), error)
         log.error("a request failed", exc_info=error, extra={"method": method})
         self._failures += 1
         return _failed(method, text(500, f"Error:\n{said}"), error)

@@ -21,7 +21,10 @@ from dynamo.core.ids import NodeId
 from dynamo.core.siblings import Clock
 from dynamo.errors import (
     CodecError,
+    Corrupted,
     DynamoError,
+    Overloaded,
+    PeerError,
     ProtocolError,
     StorageError,
 )
@@ -203,6 +206,12 @@ class AntiEntropy:
     # -- keys ------------------------------------------------------------------------------------
 
     async def _mend_all(self, peer: NodeId, differences: Sequence[Difference]) -> None:
+        """Mend what can be: a key that cannot keeps no others waiting.
+
+        Raises:
+            PeerError: the peer is lost.
+            Overloaded: it has too much to do, or this node has.
+        """
         for start in range(0, len(differences), KEYS_AT_ONCE):
             batch = differences[start : start + KEYS_AT_ONCE]
             await self._pacer.admit(len(batch))
@@ -211,7 +220,10 @@ class AntiEntropy:
                 *(self._mend(peer, difference) for difference in batch), return_exceptions=True
             )
             for outcome in outcomes:
-                if isinstance(outcome, CodecError):
+                if isinstance(outcome, PeerError | Overloaded):
+                    raise outcome
+                if isinstance(outcome, DynamoError):
+                    self._counters.exchange_keys_failed += 1
                     _complain(peer, outcome)
                 elif isinstance(outcome, BaseException):
                     raise outcome
@@ -228,10 +240,7 @@ class AntiEntropy:
         elif not difference.ours:
             await self._pull(peer, key)
         else:
-            held = await call(self._send, peer, ReplicaGet(key, "", True), self._call_timeout_s)
-            if not isinstance(held, Held):
-                raise ProtocolError("no answer to a read")
-            theirs, ours = _clock(held.data), self._clock(key)
+            theirs, ours = await self._clock_at(peer, key), self._clock(key)
             lacking, ahead = not ours.covers(theirs), not theirs.covers(ours)
             if lacking:
                 await self._pull(peer, key)
@@ -245,6 +254,16 @@ class AntiEntropy:
     def _clock(self, key: bytes) -> Clock:
         state = self._objects.get(key)
         return _clock(MISSING if state is None else clock_of(state))
+
+    async def _clock_at(self, peer: NodeId, key: bytes) -> Clock:
+        asked = ReplicaGet(key, "", True)
+        try:
+            held = await call(self._send, peer, asked, self._call_timeout_s)
+        except Corrupted:  # what it has cannot be read: it lacks everything
+            return _clock(MISSING)
+        if not isinstance(held, Held):
+            raise ProtocolError("no answer to a read")
+        return _clock(held.data)
 
     async def _push(self, peer: NodeId, key: bytes) -> None:
         state = self._objects.get(key)
@@ -294,5 +313,8 @@ def _clock(encoded: bytes) -> Clock:
     return decode_clock(encoded) if encoded != MISSING else Clock(entries={})
 
 
-def _complain(peer: NodeId, error: CodecError) -> None:
-    log.error("a replica's answer does not decode", extra={"peer": peer, "reason": str(error)})
+def _complain(peer: NodeId, error: DynamoError) -> None:
+    if isinstance(error, CodecError):
+        log.error("a replica's answer does not decode", extra={"peer": peer, "reason": str(error)})
+    else:
+        log.debug("a key was not mended", extra={"peer": peer, "reason": str(error)})

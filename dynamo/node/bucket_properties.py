@@ -2,11 +2,10 @@
 
 from collections.abc import Mapping
 
-from dynamo.core.facts import Fact
+from dynamo.core.facts import NAME_BYTES_MAX, Fact
 from dynamo.core.ids import Bucket
 from dynamo.errors import BadRequest
 from dynamo.node.cluster_view import ClusterView
-from dynamo.node.fact_memory import NAME_BYTES_MAX
 from dynamo.node.publishing import Publisher
 
 

@@ -271,12 +271,8 @@ class Comparison:
         await self._admit(1 + len(nodes) // 64)
         answers = []
         for ask in self._sides:
-            answer = await ask(ReadTrees(self._n, self._bits, list(nodes)))
-            if not isinstance(answer, TreeDigests) or (
-                not answer.absent and len(answer.digests) != len(nodes)
-            ):
-                raise ProtocolError(f"no answer to {len(nodes)} nodes")
-            answers.append(answer)
+            request = ReadTrees(self._n, self._bits, list(nodes))
+            answers.append(checked_digests(await ask(request), request))
         return answers
 
     async def _listed(self, nodes: list[int]) -> AsyncGenerator[list[Difference], None]:
@@ -315,6 +311,22 @@ def partitions_of(bits: bytes) -> list[int]:
     return [
         8 * place + bit for place, byte in enumerate(bits) for bit in range(8) if byte >> bit & 1
     ]
+
+
+def checked_digests(reply: Reply, request: ReadTrees) -> TreeDigests:
+    """What a peer answers to a request.
+
+    Raises:
+        ProtocolError: it is no answer to that.
+    """
+    if (
+        not isinstance(reply, TreeDigests)
+        # Before a bit of it is looked at: as a number in a set each takes 90 bytes.
+        or len(reply.absent) not in (0, len(request.partitions))
+        or (not any(reply.absent) and len(reply.digests) != len(request.nodes))
+    ):
+        raise ProtocolError(f"no answer to {len(request.nodes)} nodes")
+    return reply
 
 
 def _checked(reply: Reply) -> TreeKeys:

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from dynamo.core.codec import (
     decode_context,
     decode_siblings,
+    decode_value,
     encode_context,
     encode_siblings,
     encode_value,
@@ -240,6 +241,7 @@ class Coordinator:
         """
         quorum = _quorum_of(request)
         decode_key(request.key)
+        decode_value(request.value)
         context = decode_context(request.context) if request.context else {}
         new = NewValue(request.key, request.value, context, Conflicts(request.policy))
         work = _Work(request, new, quorum, deadline_s)

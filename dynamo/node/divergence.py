@@ -17,10 +17,17 @@ from dynamo.core.ids import NodeId, decode_key
 from dynamo.core.merkle import SharedTree, digest_of, leaves_of
 from dynamo.core.quorum import N_MAX
 from dynamo.core.siblings import Clock
-from dynamo.errors import DeadlineExceeded, DynamoError, ProtocolError
+from dynamo.errors import DeadlineExceeded, DynamoError
 from dynamo.node.calls import call
 from dynamo.node.cluster_view import ClusterView
-from dynamo.node.comparison import NODES_MAX, Ask, Comparison, bits_of, partitions_of
+from dynamo.node.comparison import (
+    NODES_MAX,
+    Ask,
+    Comparison,
+    bits_of,
+    checked_digests,
+    partitions_of,
+)
 from dynamo.node.writes import Send
 from dynamo.rpc.messages import (
     MISSING,
@@ -157,11 +164,7 @@ class Divergence:
 
     async def _read(self, node: NodeId, request: ReadTrees) -> TreeDigests:
         answer = await call(self._send, node, request, self._call_timeout_s)
-        if not isinstance(answer, TreeDigests) or (
-            not answer.absent and len(answer.digests) != len(request.nodes)
-        ):
-            raise ProtocolError(f"no answer to {len(request.nodes)} nodes")
-        return answer
+        return checked_digests(answer, request)
 
     # -- keys ------------------------------------------------------------------------------------
 

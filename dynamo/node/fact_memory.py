@@ -3,7 +3,7 @@
 import asyncio
 import logging
 
-from dynamo.core.facts import Fact, FactBook, decode_fact, encode_fact
+from dynamo.core.facts import NAME_BYTES_MAX, Fact, FactBook, decode_fact, encode_fact
 from dynamo.errors import CodecError, Overloaded, StorageError
 from dynamo.storage.engine import KEY_BYTES_MAX, Engine, OnCommit, Put, Table
 
@@ -11,8 +11,7 @@ log = logging.getLogger(__name__)
 
 _PREFIX = b"fact:"
 
-NAME_BYTES_MAX = KEY_BYTES_MAX - len(_PREFIX)
-"""A fact of a longer name cannot be kept."""
+assert len(_PREFIX) + NAME_BYTES_MAX <= KEY_BYTES_MAX, "every fact can be kept"
 
 
 class FactMemory:

@@ -12,8 +12,9 @@ import logging
 import random
 from collections.abc import Callable, Iterable
 
-from dynamo.core.facts import Fact, decode_fact, encode_fact
+from dynamo.core.facts import MEMBER, Fact, decode_fact, encode_fact
 from dynamo.core.ids import NodeId
+from dynamo.core.membership import leaves_room, member_name
 from dynamo.errors import CodecError, DynamoError, ProtocolError
 from dynamo.node.cluster_view import ClusterView
 from dynamo.rpc.messages import (
@@ -124,9 +125,21 @@ class Gossip:
         """Take what makes sense; a fact that does not keeps none of the others out."""
         for encoded in facts:
             try:
-                self._view.learn(decode_fact(encoded))
+                fact = decode_fact(encoded)
+                self._check_heard(fact, peer)
+                self._view.learn(fact)
             except CodecError as error:
                 log.warning("a fact was refused", extra={"peer": peer, "reason": str(error)})
+
+    def _check_heard(self, fact: Fact, peer: NodeId) -> None:
+        """Refuse a record that its node could not answer, unless it is that node's own word.
+
+        A node answers what is said in its name under a higher incarnation.
+        """
+        if fact.name[:1] != MEMBER or leaves_room(fact):
+            return
+        if fact.name != member_name(peer) or peer == self._view.me:
+            raise CodecError(f"{fact.name[1:]!r} could not answer what is said of it")
 
     async def push(self, fact: Fact, *, peers_max: int) -> None:
         """Tell a fact to some connected peers at once and wait for them; those that fail are left.

@@ -11,12 +11,17 @@ no hint speaks of them, so nothing may be sent that is not held any more.
 
 Hints for a node that an operator removed go to those who hold the key now, and are dropped once all
 of them have confirmed.
+
+A hint that could not be delivered goes when it is too old. Its age is told by two clocks: the one
+on the wall, which stamped it but may be set at any time, and the loop's, which only goes on. A wall
+clock that was slow and is set right makes no hint older than it is.
 """
 
 import asyncio
 import contextlib
 import enum
 import logging
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -42,6 +47,9 @@ BATCH_BYTES = 2**20
 WAITERS_MAX = 100
 """How many may wait for hints to be gone at a time."""
 
+_AGE_PARTS = 100
+"""How finely a clock's past is remembered: in parts of the greatest age of a hint."""
+
 
 class _Outcome(enum.IntEnum):
     """What became of a hint that was sent; the worst of several counts."""
@@ -66,6 +74,44 @@ class Waited(NamedTuple):
     left: dict[NodeId, int]
 
 
+class HintAge:
+    """Tells which hints are too old, whatever happens to the clock on the wall.
+
+    Of the last `age_s_max` it remembers how little the wall was ahead of the loop's clock. Nothing
+    hinted in that time is stamped below its beginning, told by the wall when it was that little
+    ahead; so what is stamped below came before, and is too old.
+    """
+
+    def __init__(self, age_s_max: float) -> None:
+        self._age_s_max = age_s_max
+        # Parts of the time gone by: when each began, and how little the wall was ahead in it.
+        self._parts: deque[tuple[float, float]] = deque()
+
+    def before_ms(self, now_s: float, wall_ms: int) -> int | None:
+        """Hints with a stamp below this are too old; to be asked at every look.
+
+        None as long as this process is not so old itself: the hints that it found may have been
+        stamped by a clock that was set since.
+
+        Args:
+            now_s: by the loop's clock.
+            wall_ms: by the clock on the wall.
+        """
+        ahead_ms = wall_ms - now_s * 1000
+        parts = self._parts
+        if not parts or now_s - parts[-1][0] >= self._age_s_max / _AGE_PARTS:
+            parts.append((now_s, ahead_ms))
+        else:
+            began_s, least_ms = parts[-1]
+            parts[-1] = began_s, min(least_ms, ahead_ms)
+        begin_s = now_s - self._age_s_max
+        if parts[0][0] > begin_s:
+            return None
+        while len(parts) > 1 and parts[1][0] <= begin_s:  # each goes on until the next begins
+            parts.popleft()
+        return int(begin_s * 1000 + min(least_ms for _, least_ms in parts))
+
+
 class Handoff:
     """Delivers one node's hints."""
 
@@ -77,6 +123,7 @@ class Handoff:
         pacer: Pacer,
         tasks: Tasks,
         counters: Counters,
+        clock_s: Callable[[], float],
         wall_ms: Callable[[], int],
         *,
         serving: Callable[[], bool],
@@ -94,13 +141,14 @@ class Handoff:
             pacer: the gate of background work.
             tasks: owns the deliveries; one for each target at most.
             counters: where hints that found a new home are counted.
-            wall_ms: tells the age of hints.
+            clock_s: the loop's clock.
+            wall_ms: stamps hints.
             serving: whether this node has heard the news since it started. Before that it cannot
                 know who holds a key instead of a node that was removed.
             delivers: whether hints are delivered at all; they grow old all the same.
             interval_s: between looks.
             replica_timeout_s: how long a target may take.
-            hint_age_s_max: what is older goes undelivered.
+            hint_age_s_max: what is older goes undelivered, once this process is as old.
         """
         self._view = view
         self._hints = hints
@@ -108,12 +156,13 @@ class Handoff:
         self._pacer = pacer
         self._tasks = tasks
         self._counters = counters
+        self._clock_s = clock_s
         self._wall_ms = wall_ms
         self._serving = serving
         self._delivers = delivers
         self._interval_s = interval_s
         self._replica_timeout_s = replica_timeout_s
-        self._hint_age_ms_max = int(hint_age_s_max * 1000)
+        self._age = HintAge(hint_age_s_max)
         self._at_work: set[NodeId] = set()
         self._waiters = 0
         self._news = asyncio.Event()
@@ -122,7 +171,8 @@ class Handoff:
     async def step(self) -> None:
         """Begin to deliver what can be, then wait for the interval to pass or a node to return."""
         self._news.clear()
-        self._hints.expire(self._wall_ms() - self._hint_age_ms_max)
+        if (before_ms := self._age.before_ms(self._clock_s(), self._wall_ms())) is not None:
+            self._hints.expire(before_ms)
         if self._delivers:
             for target in sorted(self._hints.targets()):
                 self._begin(target)

@@ -181,7 +181,13 @@ class Node:
             bytes_max=config.hints_bytes_max,
             queued_bytes_max=config.queued_bytes_max // 2,  # the other half is not for hints
         )
-        self.replica = Replica(self._objects, self._hints, self.stats.counters, wall_ms)
+        self.replica = Replica(
+            self._objects,
+            self._hints,
+            self.stats.counters,
+            wall_ms,
+            partitions=cluster.partitions,
+        )
         self._peers = Peers(
             wire,
             identity,
@@ -249,6 +255,7 @@ class Node:
             self.pacer,
             self._tasks,
             self.stats.counters,
+            clock_s,
             wall_ms,
             serving=lambda: self.serving,
             delivers=config.hinted_handoff,
@@ -266,6 +273,7 @@ class Node:
             self._send,
             self.pacer,
             self.stats.counters,
+            clock_s,
             collects=config.tombstone_collection,
             settle_s=settle_s,
             call_timeout_s=config.replica_timeout_s,
@@ -422,6 +430,8 @@ class Node:
         if kind in _WRITES and self.view.is_removed(peer):
             # It may hold what was deleted and forgotten since, and has not heard that it is out.
             raise NotReady(f"{peer} was removed from the cluster")
+        if kind in _WRITES and self._joining.removed:
+            raise NotReady(f"{self.view.me} was removed from the cluster")
         if kind is ReplicaPut or kind is ReplicaGet or kind is ListKeys:
             self._serve_replica(request, respond)
         elif kind is Heartbeat:

@@ -4,6 +4,7 @@ Keys become orphans when the ring changes, when a write comes by the ring of bef
 bucket gets fewer replicas. This is how data moves when nodes come and go. An orphan is forgotten
 only once every primary has confirmed to have it durably, and only if it is still what they
 confirmed; and nothing is done while a primary cannot be reached, or the ring has changed just now.
+An orphan that cannot be handed over keeps no others waiting.
 """
 
 import asyncio
@@ -13,7 +14,14 @@ from collections.abc import Callable, Sequence
 from dynamo.core.codec import clock_of, decode_clock
 from dynamo.core.facts import Fact
 from dynamo.core.ids import NodeId
-from dynamo.errors import DynamoError, ProtocolError, StorageError
+from dynamo.errors import (
+    Corrupted,
+    DynamoError,
+    Overloaded,
+    PeerError,
+    ProtocolError,
+    StorageError,
+)
 from dynamo.node.calls import call
 from dynamo.node.cluster_view import ClusterView
 from dynamo.node.pacing import Pacer
@@ -78,7 +86,6 @@ class Orphans:
                 await self._hand_over(partition, n)
             except DynamoError as error:
                 log.info("orphans stay", extra={"partition": partition, "reason": str(error)})
-                return
 
     def found(self) -> list[tuple[int, int]]:
         """Partitions, each with an n, of which there are keys that this node is no replica of."""
@@ -102,9 +109,12 @@ class Orphans:
         """Hand over the keys with n replicas of a partition, and forget them.
 
         Raises:
-            DynamoError: a primary or the disk does not do it.
+            PeerError: a primary was lost; what is behind that key was not tried.
+            Overloaded: one has too much to do; the same.
+            DynamoError: some keys stay, and this is the first reason; all others were handed over.
         """
         ring, primaries = self._view.ring, self._primaries(partition, n)
+        failure: DynamoError | None = None
         after = b""
         more = True
         while more and self._view.ring is ring and self._view.reachable.issuperset(primaries):
@@ -120,10 +130,14 @@ class Orphans:
                     if isinstance(state, bytes):
                         self._forget(key, state)
             for state in states:
-                if isinstance(state, BaseException):
+                if isinstance(state, DynamoError) and not isinstance(state, PeerError | Overloaded):
+                    failure = failure or state
+                elif isinstance(state, BaseException):
                     raise state
             if entries:
                 after = entries[-1].place
+        if failure is not None:
+            raise failure
 
     async def _confirmed(self, key: bytes, primaries: Sequence[NodeId]) -> bytes | None:
         """The state that all primaries have said to have; None if it changed meanwhile.
@@ -143,7 +157,10 @@ class Orphans:
         return state
 
     async def _has(self, node: NodeId, key: bytes, clock: bytes) -> bool:
-        held = await call(self._send, node, ReplicaGet(key, "", True), self._call_timeout_s)
+        try:
+            held = await call(self._send, node, ReplicaGet(key, "", True), self._call_timeout_s)
+        except Corrupted:  # what it has cannot be read, which this one can mend
+            return False
         if not isinstance(held, Held) or held.data == MISSING:
             return False
         return held.data == clock or decode_clock(held.data).covers(decode_clock(clock))

@@ -7,11 +7,11 @@ the clients' requests in it, against a target (Dynamo 6.5: an admission controll
 tasks, fed by what foreground operations take):
 
     p99 above the target    half as fast, or a quarter where it is above twice the target
-    p99 below it            half as fast again (x 1.5)
+    p99 below it            a fifth faster
     hardly any requests     as fast as can be: nobody is there to suffer
     no background work      at most the pace to begin with: a flood would be noticed too late
 
-The target is twice what requests take while no background work is done, within bounds; what is
+The target is half as much again as what requests take while no background work is done, within bounds; what is
 quiet is learnt as it goes, for it differs by a hundred times from machine to machine and load to
 load.
 """
@@ -28,10 +28,14 @@ WINDOW_S_MAX = 3.0
 with so few in so long, nobody is there."""
 
 RATE_MIN = 20.0
-RATE_START = 100.0
+RATE_START = 50.0
 RATE_MAX = 20_000.0
 """Units a second. Never none: what is never repaired is lost in the end. A pace to begin with takes
-some 3 % of a core, and it is ten times as fast after three seconds in which nobody minds."""
+some 2 % of a core, and it is ten times as fast after seven seconds in which nobody minds."""
+
+GROWTH = 1.2
+
+TARGET_FACTOR = 1.5
 
 TARGET_S_MIN = 0.005
 """Below this the scheduling of the machine is all that is measured."""
@@ -73,7 +77,7 @@ class Pacer:
     @property
     def target_s(self) -> float:
         """The 99th percentile that background work must not push requests above."""
-        return min(max(2 * self.quiet_p99_s, TARGET_S_MIN), self._p99_s_max)
+        return min(max(TARGET_FACTOR * self.quiet_p99_s, TARGET_S_MIN), self._p99_s_max)
 
     def observe(self, latency_s: float) -> None:
         """A request of a client has ended."""
@@ -123,7 +127,7 @@ class Pacer:
             self.rate = max(self.rate / slower, RATE_MIN)
         elif units > self.rate * window_s / 2:
             # Work that did not need the pace proves nothing about it.
-            self.rate = min(1.5 * self.rate, RATE_MAX)
+            self.rate = min(GROWTH * self.rate, RATE_MAX)
 
     def _learn_quiet(self) -> None:
         known = self.quiet_p99_s or self.p99_s

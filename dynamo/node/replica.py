@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dynamo.core.codec import clock_of, decode_siblings
 from dynamo.core.conflicts import is_live
 from dynamo.core.ids import NodeId, is_node_id
-from dynamo.errors import BadRequest, StorageError
+from dynamo.errors import BadRequest, Corrupted, StorageError
 from dynamo.node.stats import Counters
 from dynamo.rpc.failures import to_failed
 from dynamo.rpc.messages import (
@@ -48,11 +48,14 @@ class Replica:
         hints: HintStore,
         counters: Counters,
         wall_ms: Callable[[], int],
+        *,
+        partitions: int,
     ) -> None:
         self._objects = objects
         self._hints = hints
         self._counters = counters
         self._wall_ms = wall_ms
+        self._partitions = partitions
 
     def put(self, request: ReplicaPut, respond: Respond) -> None:
         """Merge a state into what is held, and answer once that is durable.
@@ -88,6 +91,7 @@ class Replica:
 
         Raises:
             BadRequest: it asks for hints for nobody that could be a node.
+            Corrupted: what is held cannot be read.
             StorageError: the disk cannot be read.
         """
         self._counters.vnode_gets += 1
@@ -96,6 +100,9 @@ class Replica:
         else:
             state = self._objects.get(request.key)
         if state is None:
+            if not request.stands_in_for and self._objects.is_lost(request.key):
+                # "I hold nothing" would count for a read; this replica does not know.
+                raise Corrupted("what is held of the key cannot be read")
             return Held(MISSING)
         return Held(bytes(clock_of(state)) if request.version_only else state)
 
@@ -103,8 +110,10 @@ class Replica:
         """A page of the keys of a bucket in one partition; deleted ones are left out.
 
         Raises:
-            BadRequest: the page is too large.
+            BadRequest: the page is too large, or there is no such partition.
         """
+        if not 0 <= request.partition < self._partitions:
+            raise BadRequest(f"there is no partition {request.partition}")
         if not 0 < request.limit <= KEYS_PAGE_MAX:
             raise BadRequest(f"a page has 1 to {KEYS_PAGE_MAX} keys, got {request.limit}")
         scan = self._objects.buckets if request.buckets_only else self._objects.keys

@@ -29,6 +29,9 @@ ROWS_AT_ONCE = 200
 
 OBJECTS_AT_ONCE = 32
 
+PARTITIONS_AT_ONCE = 16
+"""Loaded behind one barrier: of each, what is written meanwhile is kept in memory."""
+
 ROUND_S_MIN = 86_400.0
 """A walk over everything takes at least a day."""
 
@@ -105,14 +108,14 @@ class Scrubbing:
                 raise
 
     async def _load(self) -> None:
-        partitions = self._trees.unloaded()
-        if not partitions:
-            return
-        self._trees.begin_load(partitions)
-        await _durably(self._trees.barrier)
-        for partition in partitions:
-            while self._trees.load_page(partition, ROWS_AT_ONCE):
-                await self._pacer.admit(ROWS_AT_ONCE // 50)
+        unloaded = self._trees.unloaded()
+        for start in range(0, len(unloaded), PARTITIONS_AT_ONCE):
+            partitions = unloaded[start : start + PARTITIONS_AT_ONCE]
+            self._trees.begin_load(partitions)
+            await _durably(self._trees.barrier)
+            for partition in partitions:
+                while self._trees.load_page(partition, ROWS_AT_ONCE):
+                    await self._pacer.admit(ROWS_AT_ONCE // 50)
 
     # -- the walk --------------------------------------------------------------------------------
 
@@ -161,12 +164,14 @@ class Scrubbing:
             await asyncio.sleep(rows / rate_max)
 
     async def _check_entry(self, entry: Entry) -> None:
-        if entry.key is not None:
-            await self._check(entry.key)
-        else:
-            # Its object, if there is one, gets it again.
+        index = self._trees.index
+        if entry.key is None or (entry.digest is None and index.place(entry.key) != entry.place):
+            # Its key is lost with it, or another than it was. Its object, if there is one, gets its
+            # entry again.
             self.entries_mended += 1
             await _durably(lambda on_done: self._trees.remove(entry, on_done))
+        if entry.key is not None:
+            await self._check(entry.key)
 
     async def _check(self, key: bytes) -> None:
         """Hold the entry of a key against its object, and put it right if it is wrong.

@@ -11,7 +11,7 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Callable
 
-from dynamo.core.codec import only_tombstones
+from dynamo.core.codec import clock_of, only_tombstones
 from dynamo.core.ids import decode_key
 from dynamo.errors import BadRequest, DynamoError, StorageError
 from dynamo.node.cluster_view import ClusterView
@@ -29,7 +29,7 @@ KEYS_MAX = 100
 """Of one question: a look at a key takes some 10 us, and all of them in one go on the loop."""
 
 WATCHED_MAX = 100_000
-"""Keys watched at once, for all who ask; some 20 MiB."""
+"""Keys watched at once, for all who ask; some 25 MiB, however long they are."""
 
 _DIGEST_BYTES = 16
 
@@ -50,8 +50,12 @@ class Standing(enum.IntEnum):
 
 
 def digest_of(state: bytes | None) -> bytes:
-    """Tells states apart; b"" for none."""
-    return hashlib.blake2b(state, digest_size=_DIGEST_BYTES).digest() if state else b""
+    """Tells states apart, by their clocks: equal clocks, equal states; b"" for none."""
+    return _digest(clock_of(state)) if state else b""
+
+
+def _digest(data: bytes) -> bytes:
+    return hashlib.blake2b(data, digest_size=_DIGEST_BYTES).digest()
 
 
 class Watch:
@@ -80,7 +84,7 @@ class Watch:
         self._next = first_number
         self._kept_s = kept_s
         self._watched_max = watched_max
-        # By key: the number, and when it was last asked for; the longest ago first.
+        # By digest of the key: the number, and when it was last asked for; the longest ago first.
         self._watched: OrderedDict[bytes, tuple[int, float]] = OrderedDict()
 
     def __len__(self) -> int:
@@ -93,27 +97,28 @@ class Watch:
         """
         now_s = self._clock_s()
         self._end_old(now_s)
-        watched = self._watched.get(key)
+        place = _digest(key)
+        watched = self._watched.get(place)
         if watched is None:
             if len(self._watched) >= self._watched_max:
                 return Standing.FULL
             watched = self._next, now_s
             self._next += 1
-        self._watched[key] = watched[0], now_s
-        self._watched.move_to_end(key)
+        self._watched[place] = watched[0], now_s
+        self._watched.move_to_end(place)
         return watched[0]
 
     def end(self, key: bytes) -> None:
         """Something came for a key."""
         if self._watched:
-            self._watched.pop(key, None)
+            self._watched.pop(_digest(key), None)
 
     def _end_old(self, now_s: float) -> None:
         while self._watched:
-            key, (_, asked_s) = next(iter(self._watched.items()))
+            place, (_, asked_s) = next(iter(self._watched.items()))
             if asked_s + self._kept_s > now_s:
                 return
-            del self._watched[key]
+            del self._watched[place]
 
 
 class TombstoneAnswers:
@@ -166,6 +171,8 @@ class TombstoneAnswers:
         return TombstoneStands(self._view.facts.hash, clock_ms, digests, watches)
 
     def _standing(self, key: bytes, state: bytes | None) -> int:
+        if state is not None and not only_tombstones(state):
+            return self._watch.number(key)  # a value is in the way itself, and may be large
         if state != self._objects.get(key):
             return Standing.BUSY
         if self._hints.speaks_of(key):

@@ -47,7 +47,7 @@ it on the disk until it has arrived.
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -79,15 +79,21 @@ SETTLING_MAX = 10_000
 """Keys collected together; they are watched everywhere meanwhile."""
 
 PAUSE_S = 5.0
-"""Between one look at all tombstones and the next."""
+"""Between one look at tombstones and the next."""
 
 PATIENCE = 1.1
 """A wait is so much longer than what is asked of the clocks of others, which may go slower."""
 
 SAMPLE_KEYS_MAX = 5
 
+LOOK_SHARE = 0.5
+"""How much of `settle_s` a look may take. Watches last three times as long: until they are asked
+for again, also where the pace is slow and many keys are asked about before."""
+
 COUNTED_MAX = 5000
 """As many are counted anew for an operator (5 ms); of more, the last look is told of."""
+
+_COUNTED_AT_ONCE = 1000
 
 NOT_LOOKED_AT = "not looked at yet"
 SETTLING = "settling"
@@ -143,7 +149,7 @@ class _Candidate(NamedTuple):
     """A key that could be collected, as all answered.
 
     Attributes:
-        digest: of its state, at every primary.
+        digest: tells its state, at every primary.
         primaries: who holds it.
         watches: of all nodes, by node id.
     """
@@ -175,6 +181,16 @@ class _Round(NamedTuple):
 _NOTHING = _Round(b"", {}, ())
 
 
+class _Place(NamedTuple):
+    """Where a look begins: in a partition, behind an entry of its list."""
+
+    partition: int
+    after: bytes
+
+
+_BEGIN = _Place(0, b"")
+
+
 class Tombstones:
     """Collects the tombstones of the partitions that one node owns.
 
@@ -190,6 +206,7 @@ class Tombstones:
         send: Send,
         pacer: Pacer,
         counters: Counters,
+        clock_s: Callable[[], float],
         *,
         collects: bool,
         settle_s: float,
@@ -204,6 +221,7 @@ class Tombstones:
             send: how to ask, this node itself too.
             pacer: the gate of background work.
             counters: where those collected are counted.
+            clock_s: the loop's clock.
             collects: whether `step` is ever called.
             settle_s: nothing that was begun or sent has an effect any more after this.
             call_timeout_s: how long an answer may take.
@@ -215,9 +233,11 @@ class Tombstones:
         self._send = send
         self._pacer = pacer
         self._counters = counters
+        self._clock_s = clock_s
         self._collects = collects
         self._settle_s = settle_s
         self._call_timeout_s = call_timeout_s
+        self._next = _BEGIN
 
     @property
     def held(self) -> int:
@@ -245,17 +265,10 @@ class Tombstones:
         )
 
     def _owned_now(self) -> int:
-        owned = 0
-        for partition in filter(self._owns, self._store.partitions()):
-            after, more = b"", True
-            while more:
-                page, after = self._store.page(partition, after, COUNTED_MAX)
-                owned += len(page)
-                more = after != b""
-        return owned
+        return sum(len(page) for page, _ in self._pages(_BEGIN, COUNTED_MAX))
 
     async def step(self) -> None:
-        """Look at all tombstones once, collect what can be, and pause."""
+        """Look at tombstones, collect what can be, and pause."""
         try:
             await self._look_and_collect()
         except DynamoError as error:  # the disk, most likely
@@ -265,6 +278,7 @@ class Tombstones:
     async def _look_and_collect(self) -> None:
         found = Waiting()
         rounds = await self._look(found)
+        await self._count(found)
         found.settling = [key for one in rounds for key in one.keys]
         self.waiting = found
         for _ in range(ROUNDS - 1):
@@ -280,24 +294,44 @@ class Tombstones:
     # -- looking ---------------------------------------------------------------------------------
 
     async def _look(self, found: Waiting) -> list[_Round]:
-        """Go through all tombstones of this node's own partitions."""
+        """Go through tombstones of this node's own partitions, from where the last look ended.
+
+        It ends behind the last of them, when as many settle as may, or when its time is up: watches
+        do not last for ever. The next look is at those behind, so that all have their turn.
+        """
         rounds: list[_Round] = []
         settling = 0
-        for partition in self._store.partitions():
-            after, more = b"", True
-            while more and self._owns(partition):
-                tombstones, after = self._store.page(partition, after, KEYS_MAX)
-                more = after != b""
-                await self._pacer.admit(len(tombstones) + 1)
-                tombstones = [one for one in tombstones if self._is_deleted(one.key)]
-                found.found(tombstones)
-                keys = [one.key for one in tombstones]
-                if settling + len(keys) > SETTLING_MAX:
-                    _wait_all(keys, NOT_LOOKED_AT, found)
-                elif keys:
-                    rounds.append(await self._ask(keys, found))
-                    settling += len(rounds[-1].candidates)
+        until_s = self._clock_s() + self._settle_s * LOOK_SHARE
+        for tombstones, behind in self._pages(self._next, KEYS_MAX):
+            if settling + KEYS_MAX > SETTLING_MAX or self._clock_s() > until_s:
+                break
+            self._next = behind
+            await self._pacer.admit(len(tombstones) + 1)
+            keys = [one.key for one in tombstones if self._is_deleted(one.key)]
+            if keys:
+                rounds.append(await self._ask(keys, found))
+                settling += len(rounds[-1].candidates)
+        else:
+            self._next = _BEGIN
         return [one for one in rounds if one.candidates]
+
+    async def _count(self, found: Waiting) -> None:
+        """Count all that are there, looked at or not.
+
+        Not paced, at some 1 us each, but others have their turn between.
+        """
+        for tombstones, _ in self._pages(_BEGIN, _COUNTED_AT_ONCE):
+            found.found(tombstones)
+            await asyncio.sleep(0)
+
+    def _pages(self, begin: _Place, limit: int) -> Iterator[tuple[list[Tombstone], _Place]]:
+        """The tombstones of this node's own partitions, with each page where to go on behind it."""
+        for partition in self._store.partitions():
+            after, more = begin.after if partition == begin.partition else b"", True
+            while more and partition >= begin.partition and self._owns(partition):
+                tombstones, after = self._store.page(partition, after, limit)
+                more = after != b""
+                yield tombstones, _Place(partition, after) if more else _Place(partition + 1, b"")
 
     def _owns(self, partition: int) -> bool:
         primaries = self._view.ring.preference_list(partition, 1).primaries

@@ -48,7 +48,7 @@ class Peers(CallerOwner):
         on_lost: Callable[[NodeId], None] | None = None,
         limits: PeersLimits = DEFAULT_LIMITS,
     ) -> None:
-        """Nothing is dialled before the first need.
+        """Nothing is dialled before `keep` says whom.
 
         Args:
             wire: the door to the network.
@@ -69,6 +69,7 @@ class Peers(CallerOwner):
         self._dice = dice
         self._on_connected = on_connected
         self._on_lost = on_lost
+        self._wanted: set[NodeId] = set()
         self._dialled: dict[NodeId, Address] = {}
         self._callers: dict[NodeId, Caller] = {}
         self._links: dict[NodeId, _Link] = {}
@@ -114,12 +115,12 @@ class Peers(CallerOwner):
 
     def keep(self, nodes: Iterable[NodeId]) -> None:
         """Hold connections to these peers and no others; this node itself is left out."""
-        wanted = set(nodes) - {self.identity.node_id}
-        for node in [node for node in self._links if node not in wanted]:
+        self._wanted = set(nodes) - {self.identity.node_id}
+        for node in [node for node in self._links if node not in self._wanted]:
             self._links.pop(node).task.cancel()
             self._dialled.pop(node, None)
             self.reset(node)
-        for node in sorted(wanted):
+        for node in sorted(self._wanted):
             self._link(node)
 
     def was_tried(self, node: NodeId) -> bool:
@@ -147,8 +148,9 @@ class Peers(CallerOwner):
     # -- links --
 
     def _link(self, node: NodeId) -> "_Link | None":
+        """The link to a node that is wanted; what is sent to another makes none."""
         link = self._links.get(node)
-        if link is None and not self.closed:
+        if link is None and node in self._wanted and not self.closed:
             link = self._links[node] = _Link(self, node)
             self._tasks[link.task] = node
             link.task.add_done_callback(self._link_ended)
@@ -164,8 +166,10 @@ class Peers(CallerOwner):
 
     def _why_not(self, node: NodeId) -> PeerError:
         link = self._link(node)
-        if link is None:
+        if link is None and self.closed:
             return PeerUnreachable("this node is shutting down")
+        if link is None:
+            return PeerUnreachable(f"no connection to {node} is wanted")
         return type(link.failure)(str(link.failure))
 
     async def dial(self, node: NodeId) -> Caller:

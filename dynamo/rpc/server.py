@@ -38,7 +38,7 @@ class ServerLimits:
     Attributes:
         requests_in_flight_max: unanswered requests of one connection; it is not read meanwhile.
         reply_buffer_bytes_max: bytes that wait for a peer to read them; no more of its requests
-            are read meanwhile.
+            are read or handled meanwhile.
         frame_bytes_max: largest frame in either direction.
         handshake_timeout_s: for a new connection to say who it is. It bounds what strangers cost;
             how old a hello may be is the dialler's to bound (`HANDSHAKE_S_MAX`).
@@ -126,6 +126,8 @@ class _Answerer(Connection):
         super().__init__(loop, server, server.limits.frame_bytes_max)
         self._server = server
         self._in_flight_max = server.limits.requests_in_flight_max
+        # For replies before the next flush; the last may be larger than what is left of it.
+        self._room_bytes = server.limits.reply_buffer_bytes_max
         self._node: NodeId | None = None
         self._transit = Transit(0.0)
         self._handshake: asyncio.TimerHandle | None = None
@@ -181,13 +183,22 @@ class _Answerer(Connection):
         """Handle what came, as far as the bounds allow."""
         backlog, in_flight, most = self._backlog, self._in_flight, self._in_flight_max
         try:
-            while backlog and len(in_flight) < most and not self._unread and not self._ended:
+            while (
+                backlog
+                and len(in_flight) < most
+                and self._room_bytes > 0
+                and not self._unread
+                and not self._ended
+            ):
                 self._handle(*backlog.popleft())
         except ProtocolError as error:
             self.broken(error)
 
     def _is_full(self) -> bool:
-        return len(self._in_flight) >= self._in_flight_max or self._unread
+        return len(self._in_flight) >= self._in_flight_max or self._is_unread()
+
+    def _is_unread(self) -> bool:
+        return self._unread or self._room_bytes <= 0
 
     def _handle(self, came_s: float, body: Body) -> None:
         call_id, timeout_ms, sent_ms, request = parse_request(body)
@@ -220,6 +231,7 @@ class _Answerer(Connection):
             log.exception("a reply cannot be sent", extra={"peer": self._node})
             text = f"the reply of {self._server.identity.node_id} cannot be sent: {error}"
             frame = self._server.encoder.reply(call_id, to_failed(RequestError(text)))
+        self._room_bytes -= len(frame)
         self.write(frame)
         if self._paused:
             self._steer()
@@ -238,6 +250,16 @@ class _Answerer(Connection):
 
     # -- not reading faster than answering --
 
+    def flush(self) -> None:
+        super().flush()
+        if self._transport is None or self._ended:
+            return
+        waiting_bytes = self._transport.get_write_buffer_size()
+        # One reply always: that the transport is full it says itself.
+        self._room_bytes = max(self._server.limits.reply_buffer_bytes_max - waiting_bytes, 1)
+        if self._paused:
+            self._steer()
+
     def pause_writing(self) -> None:
         self._unread = True
         self._steer()
@@ -254,7 +276,7 @@ class _Answerer(Connection):
             if self._backlog or self._is_full():
                 self._paused = True
                 self._transport.pause_reading()
-        elif not self._resuming and not self._unread and self._is_half_free():
+        elif not self._resuming and not self._is_unread() and self._is_half_free():
             # Not from here: this may be called by a handler that is at work on the backlog.
             self._resuming = True
             self._loop.call_soon(self._resume)

@@ -82,9 +82,17 @@ class Engine(Protocol):
         ...
 
     def scan(
-        self, table: Table, start: bytes, stop: bytes | None, limit: int
+        self,
+        table: Table,
+        start: bytes,
+        stop: bytes | None,
+        limit: int,
+        bytes_max: int | None = None,
     ) -> list[tuple[bytes, bytes]]:
         """Committed pairs with start <= key < stop (None: to the end), in order, at most `limit`.
+
+        There are fewer, but one at least if there are any, where the values before the last have
+        more than `bytes_max` together.
 
         Raises:
             StorageError: the disk cannot be read.

@@ -73,6 +73,7 @@ class HintBatch:
         self._counts_before = counts
         self._entries: dict[bytes, _Entry] = {}
         self._mended: dict[bytes, Operation] = {}
+        self._records_lost: dict[bytes, Operation] = {}
         self._rows_lost: list[HintRow] = []
 
     # -- changes ---------------------------------------------------------------------------------
@@ -129,6 +130,8 @@ class HintBatch:
     def mend_row(self, target: NodeId, sequence: int) -> None:
         """Write a row anew that cannot be read, by the record that it belongs to.
 
+        Where that cannot be read either, both go.
+
         Raises:
             StorageError: the disk cannot be read.
         """
@@ -146,6 +149,7 @@ class HintBatch:
             self._mended[place] = Delete(Table.HINT_ORDER, place)
             self._count(expired=1)
             self._rows_lost.append(HintRow(target, sequence, sequence, 0, 0, b""))
+            self._drop_records_without_rows(target)
 
     def _count(
         self, *, stored: int = 0, delivered: int = 0, superseded: int = 0, expired: int = 0
@@ -162,7 +166,7 @@ class HintBatch:
 
     def operations(self) -> list[Operation]:
         """What to store; nothing if nothing changes."""
-        operations = list(self._mended.values())
+        operations = [*self._mended.values(), *self._records_lost.values()]
         for place, entry in self._entries.items():
             if entry.is_there and entry.row is not None and entry.row == entry.before:
                 continue
@@ -233,6 +237,15 @@ class HintBatch:
                 return row
         return None
 
+    def _drop_records_without_rows(self, target: NodeId) -> None:
+        """Nothing leads to them any more; the ledger tells of them by their rows."""
+        found = self._all(Table.HINT_ORDER, target)
+        rows = [_readable_row(place, sealed) for place, sealed in found]
+        places = {hint_place(target, row.key) for row in rows if row is not None}
+        for place, record in self._all(Table.HINTS, target):
+            if place not in places and not _is_readable(place, record):
+                self._records_lost[place] = Delete(Table.HINTS, place)
+
     def _all(self, table: Table, target: NodeId) -> Iterator[tuple[bytes, bytes]]:
         prefix = prefix_of(target)
         start, stop = prefix, after_prefix(prefix)
@@ -249,6 +262,14 @@ def _readable_row(place: bytes, sealed: bytes) -> HintRow | None:
         return unseal_row(place, sealed)
     except Corrupted:
         return None
+
+
+def _is_readable(place: bytes, record: bytes) -> bool:
+    try:
+        unseal_hint(place, record)
+    except Corrupted:
+        return False
+    return True
 
 
 def _joined(held: bytes, incoming: bytes) -> bytes | None:

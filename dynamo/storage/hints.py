@@ -19,7 +19,7 @@ import itertools
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from dynamo.core.codec import decode_siblings
 from dynamo.core.ids import NodeId, decode_key
@@ -38,6 +38,8 @@ from dynamo.storage.hint_rows import (
     unseal_row,
 )
 from dynamo.storage.records import after_prefix
+
+_T = TypeVar("_T")
 
 TARGETS_MAX = 1024
 """For how many nodes hints are kept: a peer cannot fill the memory with names."""
@@ -141,7 +143,9 @@ class HintStore:
         self._merges: list[_Merge] = []
         self._removals: list[_Removal] = []
         self._gathered_bytes = 0
-        self._coming: Counter[bytes] = Counter()  # keys of hints that are not durable yet
+        # Keys and targets of hints that are not durable yet.
+        self._coming: Counter[bytes] = Counter()
+        self._coming_for: Counter[NodeId] = Counter()
         self._expires_before_ms: int | None = None
         self._is_busy = False
         self._has_failed = False
@@ -206,9 +210,9 @@ class HintStore:
         Raises:
             StorageError: the disk cannot be read.
         """
+        # One that cannot be read will never be delivered, and goes.
         return key in self._coming or any(
-            self._engine.get(Table.HINTS, hint_place(target, key)) is not None
-            for target in self._held
+            self.get(target, key) is not None for target in self._held
         )
 
     def rows(self, target: NodeId, after: int, limit: int) -> list[HintRow]:
@@ -268,12 +272,18 @@ class HintStore:
         queued_bytes = self._engine.queued_bytes + self._gathered_bytes
         if queued_bytes and queued_bytes + merge.size_bytes > self._queued_bytes_max:
             raise Overloaded(f"{queued_bytes} bytes wait for the disk: too many for a hint more")
-        if target not in self._held and len(self._held) >= TARGETS_MAX:
+        if not self._has_room_for(target):
             raise Overloaded(f"hints are kept for {TARGETS_MAX} nodes already, which is the most")
         self._gathered_bytes += merge.size_bytes
         self._coming[key] += 1
+        self._coming_for[target] += 1
         self._merges.append(merge)
         self._begin_soon()
+
+    def _has_room_for(self, target: NodeId) -> bool:
+        if target in self._held or target in self._coming_for:
+            return True
+        return len(self._held.keys() | self._coming_for.keys()) < TARGETS_MAX
 
     def drop(self, target: NodeId, key: bytes, delivered: bytes, on_done: OnCommit) -> None:
         """Forget a hint whose target has it; it stays if more has come since.
@@ -400,9 +410,8 @@ class HintStore:
         self._unreadable.clear()
         self._has_failed = error is not None
         for merge in merges:
-            self._coming[merge.key] -= 1
-            if not self._coming[merge.key]:
-                del self._coming[merge.key]
+            _count_down(self._coming, merge.key)
+            _count_down(self._coming_for, merge.target)
         trims = error is None and batch.counts != self.counts
         if error is None:
             self.counts = batch.counts
@@ -445,6 +454,12 @@ class HintStore:
 
 def _sequence_of(row: HintRow) -> int:
     return row.sequence
+
+
+def _count_down(counts: Counter[_T], counted: _T) -> None:
+    counts[counted] -= 1
+    if not counts[counted]:
+        del counts[counted]
 
 
 def _ignore(error: StorageError | None) -> None:

@@ -119,17 +119,25 @@ class LmdbEngine:
             raise StorageError(f"cannot read {table.value}: {error}") from error
 
     def scan(
-        self, table: Table, start: bytes, stop: bytes | None, limit: int
+        self,
+        table: Table,
+        start: bytes,
+        stop: bytes | None,
+        limit: int,
+        bytes_max: int | None = None,
     ) -> list[tuple[bytes, bytes]]:
         found: list[tuple[bytes, bytes]] = []
+        room = sys.maxsize if bytes_max is None else bytes_max
         try:
             with self._env.begin(self._tables[table]) as reading, reading.cursor() as cursor:
                 is_there = cursor.set_range(start)
-                while is_there and len(found) < limit:
+                while is_there and len(found) < limit and room >= 0:
                     key = cursor.key()
                     if stop is not None and key >= stop:
                         break
-                    found.append((key, cursor.value()))
+                    value = cursor.value()
+                    room -= len(value)
+                    found.append((key, value))
                     is_there = cursor.next()
         except lmdb.Error as error:
             raise StorageError(f"cannot read {table.value}: {error}") from error

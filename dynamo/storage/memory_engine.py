@@ -12,6 +12,7 @@ allows: whoever gets along with this disk gets along with that one.
 
 import asyncio
 import enum
+import itertools
 import random
 from bisect import bisect_left, insort
 from collections import deque
@@ -152,9 +153,18 @@ class MemoryEngine:
         return self._disk.get(table, key)
 
     def scan(
-        self, table: Table, start: bytes, stop: bytes | None, limit: int
+        self,
+        table: Table,
+        start: bytes,
+        stop: bytes | None,
+        limit: int,
+        bytes_max: int | None = None,
     ) -> list[tuple[bytes, bytes]]:
-        return self._disk.scan(table, start, stop, limit)
+        rows = self._disk.scan(table, start, stop, limit)
+        if bytes_max is None:
+            return rows
+        before = itertools.accumulate((len(value) for _, value in rows), initial=0)
+        return [row for row, size in zip(rows, before, strict=False) if size <= bytes_max]
 
     def count(self, table: Table) -> int:
         return self._disk.count(table)

@@ -14,7 +14,7 @@ from dynamo.core.ids import ACTOR_BYTES, Actor, Bucket, decode_key, encode_bucke
 from dynamo.core.siblings import Siblings
 from dynamo.storage.engine import Engine, OnCommit, Table
 from dynamo.storage.records import after_prefix, place_of
-from dynamo.storage.states import Companion, Page, States
+from dynamo.storage.states import PAGE_BYTES_MAX, Companion, Page, States
 
 _PARTITION_BYTES = 2
 
@@ -70,6 +70,13 @@ class ObjectStore:
             StorageError: the disk cannot be read.
         """
         return self._states.committed(self._place(key))
+
+    def is_lost(self, key: bytes) -> bool:
+        """Whether what was held of a key cannot be read any more, as far as that was noticed.
+
+        Then nothing is known of it here, which is not the same as that there is nothing.
+        """
+        return self._states.is_lost(self._place(key))
 
     def after_newest(self, key: bytes, on_done: OnCommit) -> None:
         """Call `on_done`, never at once, when the newest state of a key is durable, or is not."""
@@ -169,13 +176,15 @@ class ObjectStore:
         if after:
             start = self._next_place(prefix, after, self._states.committed(place_of(prefix, after)))
         found: list[tuple[bytes, bytes]] = []
+        size = 0
         while start is not None:
             rows, _ = self._states.scan(start, stop, 1)
             if not rows:
                 break
-            if len(found) == limit:
+            if len(found) == limit or size > PAGE_BYTES_MAX:
                 return found, True
             found += rows
+            size += len(rows[0][1])
             start = self._next_place(prefix, *rows[0])
         return found, False
 

@@ -32,7 +32,7 @@ If more follow, the page is not empty, so that its last key says where to go on.
 
 # A page holds the values too, and is read in one go on the event loop: 4 MiB are 4,000 objects
 # of 1 KiB (5 ms), or one of 50 MiB. Rows are fetched few at a time, to overshoot by few.
-_PAGE_BYTES_MAX = 4 * 2**20
+PAGE_BYTES_MAX = 4 * 2**20
 _ROWS_AT_ONCE = 16
 
 
@@ -51,6 +51,10 @@ class Companion(Protocol):
 
     def changed(self, key: bytes, before: bytes | None, after: bytes | None) -> None:
         """The change is on its way to the disk, after all that were told before it."""
+        ...
+
+    def remembers(self, key: bytes) -> bool:
+        """Whether this says that there is a state on the disk. Asked where none is found."""
         ...
 
     def in_doubt(self, place: bytes) -> None:
@@ -138,13 +142,17 @@ class States:
         found: list[tuple[bytes, bytes]] = []
         size = 0
         while True:
-            rows = self._engine.scan(self._table, start, stop, min(limit + 2, _ROWS_AT_ONCE))
+            count, room = min(limit + 2, _ROWS_AT_ONCE), max(PAGE_BYTES_MAX - size, 0)
+            rows = self._engine.scan(self._table, start, stop, count, room)
+            if len(rows) == 1 and rows[0][0] == start:
+                # It took all the room there was, and has been seen already.
+                rows = self._engine.scan(self._table, start, stop, 2)
             if not rows or rows[-1][0] == start:
                 return found, False
             for place, record in rows:
                 if place == start:
                     continue
-                if len(found) == limit or size > _PAGE_BYTES_MAX:
+                if len(found) == limit or size > PAGE_BYTES_MAX:
                     return found, True
                 try:
                     row = unseal(place, self._prefix_bytes, record)
@@ -199,6 +207,8 @@ class States:
             StorageError: the disk cannot be read.
         """
         held = self.newest(place) or b""
+        if not held and place not in self._pending and self._is_missed(key):
+            self._lose(place)
         encoded = encode_siblings(update(decode_siblings(held)))
         if encoded == held:
             self.after_newest(place, on_done)
@@ -267,7 +277,12 @@ class States:
             self._lost.discard(place)
             self.mended += stores
         for follower in followers:
-            follower(error)
+            try:
+                follower(error)
+            except Exception as failure:  # the others must hear of theirs
+                asyncio.get_running_loop().call_exception_handler(
+                    {"message": "a follower of a commit raised", "exception": failure}
+                )
 
     def _unsealed(self, place: bytes, record: bytes | None) -> bytes | None:
         if record is None:
@@ -277,6 +292,14 @@ class States:
         except Corrupted:
             self._lose(place)
             return None
+
+    def is_lost(self, place: bytes) -> bool:
+        """Whether the record of a place was found corrupted or gone, and not replaced since."""
+        return place in self._lost
+
+    def _is_missed(self, key: bytes) -> bool:
+        """Whether there should be a record where none is: rot may strike its key, too."""
+        return any(companion.remembers(key) for companion in self._companions)
 
     def _lose(self, place: bytes) -> None:
         if place not in self._lost:

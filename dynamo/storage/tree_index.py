@@ -86,6 +86,14 @@ class TreeIndex:
             return [], False
         return self._scan(start, stop, limit)
 
+    def holds(self, key: bytes) -> bool:
+        """Whether a key has a durable entry, readable or not.
+
+        Raises:
+            StorageError: the disk cannot be read.
+        """
+        return self._engine.get(_TABLE, self.place(key)) is not None
+
     def is_right(self, key: bytes, state: bytes | None) -> bool:
         """Whether the durable entry of a key is that of this state.
 

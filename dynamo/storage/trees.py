@@ -124,6 +124,10 @@ class Trees:
         else:
             self._toggle(load.trees, self.n_of(key), position, toggled)
 
+    def remembers(self, key: bytes) -> bool:
+        """Whether the key has an entry, which came and goes with its object."""
+        return self.index.holds(key)
+
     def in_doubt(self, place: bytes) -> None:
         """An object was lost, or a change that was told did not come about."""
         partition = int.from_bytes(place[:_PARTITION_BYTES], "big")
@@ -209,7 +213,7 @@ class Trees:
             if load.last in load.changed:
                 continue
             if key is None or digest is None:
-                self.in_doubt(_prefix(partition) + (key or b""))
+                self.doubt([partition])
                 return False
             self._toggle(load.trees, self.n_of(key), entry.position, digest)
         if not more:

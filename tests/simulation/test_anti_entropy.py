@@ -7,14 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from dynamo.config import NodeConfig
-from dynamo.core.codec import decode_siblings
+from dynamo.config import ClusterConfig, NodeConfig
+from dynamo.core.codec import decode_siblings, encode_siblings, encode_value
 from dynamo.core.divergence import DivergenceReport
-from dynamo.core.ids import Bucket, Key, NodeId, encode_key
+from dynamo.core.ids import Actor, Bucket, Key, NodeId, encode_key
 from dynamo.core.quorum import ReadQuorum, WriteQuorum
-from dynamo.core.siblings import Context
+from dynamo.core.siblings import EMPTY, Context
+from dynamo.core.values import Value
+from dynamo.errors import BadRequest
 from dynamo.node.anti_entropy import AntiEntropy
 from dynamo.node.node import Node
+from dynamo.node.orphans import Orphans
 from dynamo.storage.engine import Table
 from tests.simulation.asking import get, key_of, put, seen_in
 from tests.simulation.copies import held, primaries
@@ -335,6 +338,104 @@ def test_the_share_of_a_node_that_was_removed_goes_to_the_others(seed: int) -> N
         await healed(world, names)
 
     in_world(seed, FOUR, scenario)
+
+
+LONE = replace(THREE, cluster=ClusterConfig(bucket_defaults={"n_val": 1, "allow_mult": True}))
+"""Each key has one replica."""
+
+FULL_DISK = {"a write could not be stored", "a fact could not be written down"}
+
+
+async def orphans_at(world: World, name: str) -> list[Key]:
+    """Keys that a node holds by the ring of before."""
+    node = world.node(name)
+    names = [key for key in keys(200) if primaries(node, key, 1) != [name]]
+    await world.call(name, lambda node: hold(node, names))
+    return names
+
+
+async def hold(node: Node, names: Iterable[Key]) -> None:
+    """Store keys at one node alone."""
+    value = encode_value(Value(body=b"x"))
+    state = encode_siblings(EMPTY.write(Actor(b"actor--a"), value, {}, 0))
+    for key in names:
+        stored: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+        node._objects.merge(encode_key(key), state, stored.set_result)
+        assert await stored is None
+
+
+def test_orphans_that_one_node_cannot_take_keep_no_others_waiting() -> None:
+    async def scenario(world: World) -> None:
+        await world.start_all()
+        names = await orphans_at(world, "n1")
+        [full] = primaries(world.node("n1"), names[0], 1)
+        world.machines[full].disk.full = True
+        others = [key for key in names if primaries(world.node("n1"), key, 1) != [full]]
+        await until(lambda: not differing(world, others, 1), within_s=HEALED_S, every_s=0.5)
+        assert differing(world, names, 1)
+        world.machines[full].disk.full = False
+        await healed(world, names, 1)
+
+    in_world(1, LONE, scenario, excused=FULL_DISK)
+
+
+def test_an_orphan_that_cannot_travel_keeps_no_others_waiting(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    give = Orphans._give
+    stuck: set[bytes] = set()
+
+    async def give_what_can_travel(self: Orphans, node: NodeId, key: bytes, state: bytes) -> None:
+        if key in stuck:
+            raise BadRequest("too large for a frame")
+        await give(self, node, key, state)
+
+    async def scenario(world: World) -> None:
+        await world.start_all()
+        names = await orphans_at(world, "n1")
+        ring = world.node("n1").ring
+        # Of every partition one.
+        of_each = {ring.partition_of(encode_key(key)): key for key in names}
+        stuck.update(encode_key(key) for key in of_each.values())
+        others = [key for key in names if encode_key(key) not in stuck]
+        await until(lambda: not differing(world, others, 1), within_s=HEALED_S, every_s=0.5)
+        assert len(others) > len(stuck) > 0
+        assert len(differing(world, names, 1)) == len(stuck)
+
+    monkeypatch.setattr(Orphans, "_give", give_what_can_travel)
+    in_world(1, LONE, scenario)
+
+
+def test_an_orphan_mends_the_only_replica_that_cannot_read_its_own() -> None:
+    async def scenario(world: World) -> None:
+        await world.start_all()
+        [key, *_] = names = (await orphans_at(world, "n1"))[:1]
+        [replica] = primaries(world.node("n1"), key, 1)
+        await world.call(replica, lambda node: hold(node, names))
+        disk = world.machines[replica].disk
+        place = next(p for p, _ in disk.scan(Table.OBJECTS, b"", None, 10) if key.key in p)
+        disk.corrupt(Table.OBJECTS, place, world.dice("rot"))
+        await healed(world, names, 1)
+        assert mended(world, replica) == 1
+
+    in_world(1, LONE, scenario)
+
+
+def test_a_node_whose_disk_is_full_still_gives_what_it_has_and_counts_what_it_cannot_take() -> None:
+    async def scenario(world: World) -> None:
+        await world.start_all()
+        given, lacking = keys(60, "given"), keys(200, "lacking")
+        await asyncio.gather(
+            world.call("n1", lambda node: hold(node, given)),
+            *(world.call(name, lambda node: hold(node, lacking)) for name in ("n2", "n3")),
+        )
+        assert differing(world, given)
+        world.machines[NodeId("n1")].disk.full = True
+        await healed(world, given)
+        assert counted(world, lambda node: node.stats.counters.exchange_keys_failed) > 0
+        assert len(differing(world, lacking)) == len(lacking)
+
+    in_world(1, THREE, scenario, excused=FULL_DISK)
 
 
 def test_orphans_stay_while_one_of_their_replicas_is_away() -> None:

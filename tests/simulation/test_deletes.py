@@ -12,6 +12,7 @@ from dynamo.config import ClusterConfig
 from dynamo.core.ids import Key, NodeId
 from dynamo.core.quorum import ReadQuorum, WriteQuorum
 from dynamo.errors import DynamoError
+from dynamo.node import pacing
 from dynamo.storage.engine import Table
 from tests.simulation.asking import delete, get, key_of, put, seen_in
 from tests.simulation.copies import hints, holders, primaries
@@ -153,6 +154,24 @@ def test_a_replica_without_the_tombstone_keeps_it_waiting() -> None:
         assert holders(world, KEY) == {first[0], first[2]}
 
     in_world(1, FIVE, scenario)
+
+
+def test_tombstones_go_though_they_are_many_and_the_pace_is_slow(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(pacing, "RATE_START", 50.0)
+    monkeypatch.setattr(pacing, "RATE_MAX", 50.0)
+
+    async def scenario(world: World) -> None:
+        await world.start_all()
+        keys = [key_of(f"k{number}") for number in range(2400)]
+        for start in range(0, len(keys), 50):
+            lot = keys[start : start + 50]
+            await asyncio.gather(*(put_and_delete(world, "n1", key) for key in lot))
+        await until(lambda: not rows(world, Table.OBJECTS), within_s=600, every_s=1.0)
+
+    settings = replace(FIVE.settings, replica_timeout_s=1.0, anti_entropy=False)
+    in_world(1, Options(cluster=ClusterConfig(stragglers_s_max=1.0), settings=settings), scenario)
 
 
 # -- what could bring a value back ---------------------------------------------------------------

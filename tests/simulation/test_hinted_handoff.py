@@ -277,6 +277,24 @@ def test_hints_that_are_too_old_go_undelivered_and_are_counted() -> None:
     in_world(1, replace(FIVE, settings=replace(ALONE, hint_age_s_max=10.0)), scenario)
 
 
+def test_hints_taken_while_the_wall_clock_was_slow_are_delivered_when_it_is_set_right() -> None:
+    async def scenario(world: World) -> None:
+        await world.start_all()
+        for name in world.names:
+            world.set_clock(name, -30 * 86_400_000)  # no battery: it begins where it was built
+        await without(world, "n5")
+        stored = hints_for(world, "n5")
+        for name in world.names:
+            world.set_clock(name, 0)
+        await asyncio.sleep(30)
+        assert hints_for(world, "n5") == stored > 0
+        await world.start("n5")
+        await all_arrived(world)
+        assert total(world, "hints_expired_total") == 0
+
+    in_world(1, FIVE, scenario)
+
+
 def test_hints_are_kept_but_not_delivered_where_handoff_is_off() -> None:
     async def scenario(world: World) -> None:
         await world.start_all()

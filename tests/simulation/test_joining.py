@@ -1,12 +1,16 @@
 import asyncio
 import contextlib
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
-from dynamo.core.ids import NodeId
+from dynamo.core.facts import Fact, encode_fact
+from dynamo.core.ids import Address, NodeId
+from dynamo.core.membership import INCARNATION_HEARD_MAX
 from dynamo.core.quorum import ReadQuorum, WriteQuorum
 from dynamo.node.coordinator import Written
+from dynamo.rpc.messages import GossipExchange
 from tests.simulation.asking import get, key_of, put, seen_in
 from tests.simulation.copies import hints
 from tests.simulation.links import Cut
@@ -19,6 +23,8 @@ pytestmark = pytest.mark.simulation
 
 
 FIVE = Options(nodes=5)
+
+N1 = NodeId("n1")
 
 Placement = tuple[tuple[NodeId, ...], ...]
 
@@ -128,3 +134,51 @@ def test_a_node_that_was_away_while_others_came_loses_no_write_when_it_returns(s
                 assert seen_in(state).values == {"x"}
 
     in_world(seed, Options(nodes=7), scenario)
+
+
+def hear(world: World, name: str, *, incarnation: int) -> Fact:
+    """Let gossip bring a node a record of n1 that is not true."""
+    node = world.node(name)
+    record = node.view.membership.get(N1)
+    assert record is not None
+    fact = replace(record, incarnation=incarnation, rpc=Address("nowhere", 1)).to_fact()
+    node._gossip.on_exchange(GossipExchange([encode_fact(fact)], []), NodeId("n3"))
+    return fact
+
+
+def test_a_node_rises_above_whatever_is_said_of_it_and_all_believe_it() -> None:
+    async def scenario(world: World) -> None:
+        await world.start_all()
+        before = rings(world)
+        true = world.node(N1).view.my_record
+        assert true is not None
+        hear(world, "n2", incarnation=INCARNATION_HEARD_MAX - 1)
+        answer = replace(true, incarnation=INCARNATION_HEARD_MAX)
+        await until(
+            lambda: all(node.view.membership.get(N1) == answer for node in world.running()),
+            within_s=10,
+        )
+        assert rings(world) == before
+        # It is taken up again, and removed, like any other.
+        world.crash(N1)
+        await world.start(N1)
+        await world.all_well()
+        assert rings(world) == before
+        world.crash(N1)
+        await until(lambda: world.thinks("n2", N1) != "up", within_s=20)
+        await world.call("n2", lambda node: node.removal.remove(N1, even_if_up=False))
+        await until(lambda: all(N1 not in n.ring.nodes for n in world.running()), within_s=10)
+
+    in_world(1, FIVE, scenario)
+
+
+@pytest.mark.parametrize("name", ["n1", "n2"])
+def test_nobody_believes_what_a_node_could_not_answer(name: str) -> None:
+    async def scenario(world: World) -> None:
+        await world.start_all()
+        before = rings(world)
+        fact = hear(world, name, incarnation=INCARNATION_HEARD_MAX)
+        assert world.node(name).view.facts.get(fact.name) != fact
+        assert rings(world) == before
+
+    in_world(1, FIVE, scenario)

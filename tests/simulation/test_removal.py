@@ -2,9 +2,16 @@
 
 import pytest
 
-from dynamo.core.ids import NodeId
+from dynamo.core.codec import encode_siblings, encode_value
+from dynamo.core.ids import Actor, NodeId, encode_key
 from dynamo.core.membership import MemberState
-from dynamo.errors import BadRequest, StartupError
+from dynamo.core.siblings import EMPTY
+from dynamo.core.values import Value
+from dynamo.errors import BadRequest, NotReady, StartupError
+from dynamo.node.calls import call
+from dynamo.node.node import Node
+from dynamo.rpc.messages import ReplicaPut, Reply
+from tests.simulation.asking import key_of
 from tests.simulation.scenario import in_world
 from tests.simulation.world import Options, World, until
 
@@ -71,6 +78,28 @@ def test_a_node_that_is_up_is_removed_only_by_force() -> None:
         await world.call(N1, lambda node: node.removal.remove(N3, even_if_up=True))
         removed = world.node(N3)
         await until(lambda: not removed.serving, within_s=10)
+
+    in_world(1, FOUR, scenario)
+
+
+def test_a_node_that_knows_it_was_removed_takes_no_writes_of_those_who_do_not() -> None:
+    async def scenario(world: World) -> None:
+        await world.start_all()
+        removed = world.node(N3)
+        record = removed.view.my_record
+        assert record is not None
+        key = encode_key(key_of("k"))
+        value = encode_value(Value(body=b"x"))
+        state = encode_siblings(EMPTY.write(Actor(b"actor--a"), value, {}, 0))
+
+        async def write(node: Node) -> Reply:
+            removed.view.learn(record.removed().to_fact())
+            assert not removed.serving
+            return await call(node._send, N3, ReplicaPut(key, state, ""), 2.0)
+
+        with pytest.raises(NotReady, match="n3 was removed"):
+            await world.call(N1, write)
+        assert removed.operations.local(key) == (None, {})
 
     in_world(1, FOUR, scenario)
 

@@ -2,14 +2,16 @@
 
 import asyncio
 from collections.abc import Iterable
+from dataclasses import replace
 
 import pytest
 
-from dynamo.core.ids import NodeId
-from dynamo.core.quorum import WriteQuorum
-from dynamo.storage.engine import Table
-from tests.simulation.asking import key_of, put
-from tests.simulation.copies import held, unsettled, wrong_ledgers, wrong_trees
+from dynamo.core.ids import Key, NodeId, encode_key
+from dynamo.core.quorum import ReadQuorum, WriteQuorum
+from dynamo.storage.engine import Delete, Put, Table
+from dynamo.storage.records import place_of
+from tests.simulation.asking import get, key_of, put, seen_in
+from tests.simulation.copies import held, primaries, unsettled, wrong_ledgers, wrong_trees
 from tests.simulation.scenario import in_world
 from tests.simulation.world import Options, World, until
 
@@ -68,6 +70,51 @@ def test_hints_that_rot_are_accounted_for_and_hide_no_others(tables: Iterable[Ta
         await until(lambda: not unsettled(world, KEYS) and not wrong_ledgers(world), within_s=60)
 
     in_world(1, Options(), scenario)
+
+
+def place_of_key(world: World, key: Key) -> bytes:
+    encoded = encode_key(key)
+    partition = next(world.running()).ring.partition_of(encoded)
+    return place_of(partition.to_bytes(2, "big"), encoded)
+
+
+def test_a_replica_that_lost_its_record_does_not_vote_for_nothing() -> None:
+    async def scenario(world: World) -> None:
+        await world.start_all()
+        key = KEYS[0]
+        rotten, slow, away = primaries(next(world.running()), key)
+        world.crash(away)
+        await asyncio.sleep(3)
+        await put(world, rotten, key, "acked", WriteQuorum(n=3, w=2, sloppy=False))
+        await world.start(away)
+        await world.all_well()
+        world.corrupt(rotten, Table.OBJECTS, place_of_key(world, key), world.dice("rot"))
+        world.freeze(slow)
+        world.loop.call_later(0.5, world.thaw, slow)
+        state = await get(world, rotten, key, ReadQuorum(n=3, r=2, sloppy=False))
+        assert seen_in(state).values == {"acked"}
+
+    settings = replace(Options().settings, hinted_handoff=False, anti_entropy=False)
+    in_world(1, Options(settings=settings), scenario)
+
+
+def test_a_record_whose_key_rots_costs_no_write() -> None:
+    async def scenario(world: World) -> None:
+        await world.start_all()
+        key = KEYS[0]
+        first, second, _ = primaries(next(world.running()), key)
+        await put(world, first, key, "a", WriteQuorum(n=3, w=3))
+        disk, place = world.machines[first].disk, place_of_key(world, key)
+        record = disk.get(Table.OBJECTS, place)
+        assert record is not None
+        disk.apply(Delete(Table.OBJECTS, place))
+        disk.apply(Put(Table.OBJECTS, place[:-1] + bytes([place[-1] ^ 1]), record))
+        await put(world, first, key, "b", WriteQuorum(n=3, w=3))
+        state = await get(world, second, key, ReadQuorum(n=3, r=3))
+        assert seen_in(state).values == {"a", "b"}
+
+    settings = replace(Options().settings, hinted_handoff=False, anti_entropy=False)
+    in_world(1, Options(settings=settings), scenario)
 
 
 def rot(world: World, name: str, tables: Iterable[Table]) -> None:

@@ -4,7 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dynamo.core.facts import FACT_BYTES_MAX, Fact, FactBook, decode_fact, encode_fact
+from dynamo.core.facts import (
+    FACT_BYTES_MAX,
+    NAME_BYTES_MAX,
+    Fact,
+    FactBook,
+    decode_fact,
+    encode_fact,
+)
 from dynamo.errors import CodecError
 
 _FACTS = st.lists(
@@ -77,3 +84,9 @@ def test_any_bytes_are_a_fact_or_refused(data: bytes) -> None:
 def test_fact_beyond_its_limit_is_refused() -> None:
     with pytest.raises(CodecError, match="at most"):
         decode_fact(encode_fact(Fact(b"mx", b"1", bytes(FACT_BYTES_MAX))))
+
+
+@pytest.mark.parametrize("name", [b"", b"x", b"x" * (NAME_BYTES_MAX + 1)])
+def test_fact_with_a_name_too_short_or_too_long_is_refused(name: bytes) -> None:
+    with pytest.raises(CodecError):
+        decode_fact(encode_fact(Fact(name, b"1", b"")))

@@ -8,7 +8,14 @@ from hypothesis import strategies as st
 
 from dynamo.core.facts import Fact, FactBook
 from dynamo.core.ids import Address, NodeId
-from dynamo.core.membership import MemberRecord, Membership, MemberState, decode_member
+from dynamo.core.membership import (
+    INCARNATION_HEARD_MAX,
+    MemberRecord,
+    Membership,
+    MemberState,
+    decode_member,
+    leaves_room,
+)
 from dynamo.errors import CodecError
 
 RECORD = MemberRecord(
@@ -80,6 +87,15 @@ def test_membership_tells_holders_from_joiners_and_removed_ones() -> None:
 def test_record_out_of_its_limits_is_refused(change: dict[str, object]) -> None:
     with pytest.raises(CodecError):
         decode_member(replace(RECORD, **change).to_fact())  # type: ignore[arg-type]
+
+
+def test_a_record_leaves_its_node_room_to_rise_unless_it_is_at_the_bound() -> None:
+    last = replace(RECORD, incarnation=INCARNATION_HEARD_MAX - 1)
+    answer = replace(RECORD, incarnation=INCARNATION_HEARD_MAX)
+    assert leaves_room(last.to_fact())
+    assert not leaves_room(answer.to_fact())
+    assert leaves_room(answer.removed().to_fact()), "nobody rises above a removal"
+    assert decode_member(answer.to_fact()) == answer
 
 
 def test_version_that_does_not_fit_the_body_is_refused() -> None:

@@ -10,6 +10,7 @@ from dynamo.core.quorum import ReadQuorum
 from dynamo.core.siblings import EMPTY, Siblings
 from dynamo.errors import (
     BadRequest,
+    CodecError,
     CommitFailed,
     DeadlineExceeded,
     OutcomeUnknown,
@@ -141,6 +142,7 @@ async def test_a_fragment_is_no_part_of_a_path() -> None:
         (DeadlineExceeded(got=1), 503, "request timed out\n", "1", "false"),
         (Overloaded("too much waits"), 503, "too much waits\n", "0", "true"),
         (OutcomeUnknown("n2 was lost"), 503, "n2 was lost\n", "0", "false"),
+        (CodecError("no value"), 503, "no value\n", "0", "true"),
         (CommitFailed("disk full"), 500, "Error:\ndisk full\n", "0", "false"),
         (RuntimeError("a slip"), 500, "internal error\n", "0", "false"),
     ],

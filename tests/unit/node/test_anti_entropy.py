@@ -12,11 +12,12 @@ from dynamo.core.ids import Actor, NodeId
 from dynamo.core.properties import PropertyBook
 from dynamo.core.ring import Ring, RingMember
 from dynamo.core.siblings import EMPTY
-from dynamo.errors import BadRequest, DynamoError
+from dynamo.errors import BadRequest, DynamoError, ProtocolError
 from dynamo.node import anti_entropy, comparison
 from dynamo.node.anti_entropy import AntiEntropy
 from dynamo.node.cluster_view import ClusterView
 from dynamo.node.comparison import TreeAnswers
+from dynamo.node.divergence import Divergence
 from dynamo.node.pacing import Pacer
 from dynamo.node.replica import Replica, Respond
 from dynamo.node.stats import Counters
@@ -100,7 +101,7 @@ class Node:
         self.objects = ObjectStore(engine, RING.partition_of, random.Random(me), [self.trees])
         self.answers = TreeAnswers(view, self.trees, self.counters)
         hints = HintStore(engine, bytes_max=2**20, queued_bytes_max=2**20)
-        self.replica = Replica(self.objects, hints, self.counters, lambda: 0)
+        self.replica = Replica(self.objects, hints, self.counters, lambda: 0, partitions=PARTITIONS)
         self.peer: Node | Liar | None = None
         self._crossed = crossed
         pacer = Pacer(clock_s, p99_s_max=1)
@@ -335,7 +336,7 @@ class Liar:
         TreeKeys([KEYS[0]] * 3, [1, 2, 3], KEYS[5]),
     ],
 )
-@pytest.mark.parametrize("absent", [b"", BITS, b"\1", b"\xff" * 100])
+@pytest.mark.parametrize("absent", [b"", BITS, bytes(32), b"\1", b"\xff" * 100])
 async def test_a_peer_that_answers_nonsense_ends_the_exchange_and_nothing_else(
     digests: list[int], keys: TreeKeys, absent: bytes
 ) -> None:
@@ -346,3 +347,41 @@ async def test_a_peer_that_answers_nonsense_ends_the_exchange_and_nothing_else(
     await node.anti_entropy.exchange(N2)
     assert liar.asked < 1000
     assert [node.objects.get(name) for name in KEYS[:10]] == before
+
+
+@pytest.mark.parametrize("absent", [b"\1", bytes(31), bytes(33), b"\xff" * 2**20])
+async def test_a_peer_that_names_other_partitions_than_there_are_gives_no_answer(
+    absent: bytes,
+) -> None:
+    node, _, _ = await pair(KEYS[:10])
+    node.peer = Liar(TreeDigests([1], absent, [3]), TreeKeys([], [], b""))
+    with pytest.raises(ProtocolError, match="no answer to 1 nodes"):
+        await anext(node.anti_entropy._comparison(N2, 3).differences())
+
+
+@pytest.mark.parametrize("absent", [bytes(31), bytes(33)])
+async def test_a_report_counts_a_replica_as_silent_that_names_other_partitions_than_there_are(
+    absent: bytes,
+) -> None:
+    node, other, _ = await pair(KEYS[:10])
+
+    class Padded(Liar):
+        """Answers what is right, and one thing that cannot be."""
+
+        def answer(self, request: Request, respond: Respond) -> None:
+            assert isinstance(request, ReadTrees)
+            respond(other.answers.read(request)._replace(absent=absent))
+
+    node.peer = Padded(TreeDigests([], b"", []), TreeKeys([], [], b""))
+    view = ClusterView(N1, PARTITIONS, PropertyBook({}, {}))
+    view.ring = RING
+
+    def send(to: NodeId, request: Request, timeout_s: float, on_reply: OnReply) -> None:
+        if to == N2:
+            node._send(to, request, timeout_s, on_reply)
+        else:
+            node.answer(request, lambda reply: on_reply(to, reply))
+
+    divergence = Divergence(view, node.trees, send, random.Random(1), call_timeout_s=1.0)
+    report = await divergence.report(keys_max=10, timeout_s=10.0)
+    assert {tuple(compared.silent) for compared in report.partitions} == {(N2,)}

@@ -2,9 +2,9 @@
 
 import pytest
 
-from dynamo.core.facts import Fact, FactBook
+from dynamo.core.facts import NAME_BYTES_MAX, Fact, FactBook, decode_fact, encode_fact
 from dynamo.errors import CommitFailed
-from dynamo.node.fact_memory import NAME_BYTES_MAX, FactMemory
+from dynamo.node.fact_memory import FactMemory
 from dynamo.storage.engine import Put, Table
 from dynamo.storage.memory_engine import Disk, Fault, MemoryEngine
 
@@ -37,8 +37,9 @@ async def test_fact_that_could_not_be_stored_is_reported() -> None:
         await FactMemory(engine, FactBook([NEW])).keep_durably(b"mn1")
 
 
-async def test_longest_name_fits_the_disk() -> None:
-    name = b"p" * NAME_BYTES_MAX
+async def test_longest_name_that_gossip_brings_fits_the_disk() -> None:
+    name = b"?" * NAME_BYTES_MAX
+    assert decode_fact(encode_fact(Fact(name, b"1", b"x"))).name == name
     memory = FactMemory(MemoryEngine(Disk()), FactBook([Fact(name, b"1", b"x")]))
     await memory.keep_durably(name)
     assert [fact.name for fact in memory.recall()] == [name]

@@ -5,13 +5,15 @@ import contextlib
 from collections.abc import AsyncIterator, Sequence
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dynamo.core.ids import Address, NodeId
 from dynamo.core.membership import MemberRecord, MemberState
 from dynamo.core.properties import PropertyBook
 from dynamo.errors import BadRequest, DynamoError, Overloaded, PeerLost
 from dynamo.node.cluster_view import ClusterView
-from dynamo.node.handoff import BATCH, BATCH_BYTES, WAITERS_MAX, Handoff
+from dynamo.node.handoff import BATCH, BATCH_BYTES, WAITERS_MAX, Handoff, HintAge
 from dynamo.node.pacing import Pacer
 from dynamo.node.stats import Counters
 from dynamo.node.tasks import Tasks
@@ -51,6 +53,7 @@ class Holder:
         self.tasks = Tasks(tasks_max=100)
         self.counters = Counters()
         self.serves = True
+        self.now_s = 0.0
         self.now_ms = 1_000
         self.handoff = Handoff(
             self.view,
@@ -59,6 +62,7 @@ class Holder:
             self.pace,
             self.tasks,
             self.counters,
+            lambda: self.now_s,
             lambda: self.now_ms,
             serving=lambda: self.serves,
             delivers=delivers,
@@ -231,10 +235,49 @@ async def test_hints_grow_old_also_where_handoff_is_off() -> None:
     async with holding(delivers=False, interval_s=0.001) as holder:
         await holder.keep(N2, b"1")
         start(holder)
-        holder.now_ms += 1_000_001
+        await holder.quiet()
+        holder.now_s += 1_001.0
+        holder.now_ms += 1_001_000
         backlog = holder.store.backlog()
         await asyncio.wait_for(backlog.empty.wait(), 5)
         assert holder.store.counts.expired == 1
+
+
+async def test_a_clock_on_the_wall_that_is_set_right_expires_nothing() -> None:
+    async with holding(delivers=False, interval_s=0.001) as holder:
+        await holder.keep(N2, b"1")
+        start(holder)
+        for _ in range(20):
+            await holder.quiet()
+            holder.now_ms += 30 * 86_400_000
+            holder.handoff._news.set()
+        assert await holder.held() == {N2: 1}
+
+
+def test_no_hint_is_too_old_before_the_process_is() -> None:
+    age = HintAge(100.0)
+    assert [age.before_ms(now_s, 10**12) for now_s in (5.0, 50.0, 104.9)] == [None] * 3
+    assert age.before_ms(105.0, 10**12) is not None
+
+
+@given(jumps=st.lists(st.tuples(st.floats(0.1, 60.0), st.integers(-200_000, 200_000)), max_size=60))
+def test_whatever_the_wall_shows_no_hint_is_too_old_before_its_time(
+    jumps: list[tuple[float, int]],
+) -> None:
+    """And once it has shown the truth for long enough, ages are what it says."""
+    age, now_s, ahead_ms = HintAge(100.0), 1_000.0, 0
+    hints: list[tuple[float, int]] = []  # when each was taken, and its stamp
+    calm = [(1.0, 0)] * 202
+    for passed_s, jump_ms in [*jumps, *calm]:
+        now_s += passed_s
+        ahead_ms += jump_ms
+        wall_ms = int(now_s * 1000) + ahead_ms
+        before_ms = age.before_ms(now_s, wall_ms)
+        if before_ms is not None:
+            assert all(now_s - at_s >= 99.99 for at_s, stamp in hints if stamp < before_ms)
+        hints.append((now_s, wall_ms))
+    assert before_ms is not None
+    assert abs(before_ms - (wall_ms - 100_000)) <= 2
 
 
 # -- removed nodes ---------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from dynamo.core.merkle import HashTree, digest_of, leaves_of, position_of
 from dynamo.core.ring import Ring
 from dynamo.node.pacing import Pacer
 from dynamo.node.scrubbing import Scrubbing
-from dynamo.storage.engine import Delete, Table
+from dynamo.storage.engine import Delete, Put, Table
 from dynamo.storage.memory_engine import Disk, Fault, MemoryEngine
 from dynamo.storage.objects import ObjectStore
 from dynamo.storage.records import place_of
@@ -227,6 +227,24 @@ def test_a_rotten_entry_is_written_anew(name: bytes) -> None:
         await kept.settled()
         assert kept.indexed() == before
         assert kept.scrubbing.entries_mended > 0
+
+    in_loop(scenario)
+
+
+def test_an_entry_whose_key_rots_goes_and_its_object_gets_it_again() -> None:
+    async def scenario(kept: Kept) -> None:
+        await kept.settled()
+        for name in KEYS:
+            await kept.merge(name, state(A, b"1"))
+        place = kept.row(Table.TREES, KEYS[0])
+        record = kept.disk.get(Table.TREES, place)
+        assert record is not None
+        kept.disk.apply(Delete(Table.TREES, place))
+        kept.disk.apply(Put(Table.TREES, place[:3] + bytes([place[3] ^ 4]) + place[4:], record))
+        kept.trees.unload(range(PARTITIONS))
+        await kept.settled()
+        assert kept.disk.get(Table.TREES, place) == record
+        assert kept.in_memory() == kept.by_objects()
 
     in_loop(scenario)
 

@@ -1,7 +1,9 @@
 """Who is asked before a deleted key is forgotten, and what keeps it from being forgotten."""
 
 import asyncio
+import itertools
 import random
+import tracemalloc
 from collections import Counter
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
@@ -15,6 +17,7 @@ from dynamo.core.properties import PropertyBook
 from dynamo.core.siblings import EMPTY
 from dynamo.core.values import Value
 from dynamo.errors import BadRequest, CodecError, DynamoError, PeerLost
+from dynamo.node import tombstones
 from dynamo.node.cluster_view import ClusterView
 from dynamo.node.pacing import Pacer
 from dynamo.node.stats import Counters
@@ -43,9 +46,9 @@ from dynamo.storage.objects import ObjectStore
 from dynamo.storage.tombstones import TombstoneStore
 
 PARTITIONS = 8
-A = Actor(b"actor--a")
+A, C = Actor(b"actor--a"), Actor(b"actor--c")
 DELETED = encode_siblings(EMPTY.write(A, encode_value(Value(body=b"", deleted=True)), {}, 0))
-LIVE = encode_siblings(EMPTY.write(A, encode_value(Value(body=b"x")), {}, 0))
+LIVE = encode_siblings(EMPTY.write(C, encode_value(Value(body=b"x")), {}, 0))
 
 NAMES = [NodeId(f"n{number}") for number in range(1, 6)]
 
@@ -102,6 +105,7 @@ class Member:
             cluster.send,
             Pacer(lambda: 0.0, p99_s_max=1.0),
             self.counters,
+            lambda: cluster.now_s,
             collects=True,
             settle_s=cluster.settle_s,
             call_timeout_s=1.0,
@@ -316,8 +320,7 @@ async def test_a_copy_that_is_not_durable_yet_is_waited_for() -> None:
     member = cluster.members[other]
 
     def begin_to_store() -> None:
-        member.objects.merge(cluster.key, LIVE + b"", lambda error: None)
-        more = EMPTY.write(Actor(b"actor--b"), b"", {}, 0)
+        more = EMPTY.write(Actor(b"actor--b"), encode_value(Value(body=b"", deleted=True)), {}, 0)
         member.objects.merge(cluster.key, encode_siblings(more), lambda error: None)
 
     cluster.before[other, 1] = begin_to_store
@@ -347,6 +350,31 @@ async def test_an_obstacle_of_a_kind_not_known_here_is_one_all_the_same() -> Non
     facts = cluster.owner.view.facts.hash
     cluster.before[other, 1] = lambda: TombstoneStands(facts, 0, [b""], [-77])
     assert await cluster.owner.look() == {f"{other} has an obstacle": 1}
+
+
+async def test_a_look_has_an_end_and_the_next_is_at_those_behind(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(tombstones, "KEYS_MAX", 2)
+    cluster = Cluster(settle_s=0.001)
+    owner, (keeper, target) = cluster.owner, cluster.others
+    partition = owner._partition_of(cluster.key)
+    names = (key_named(b"k%d" % number) for number in itertools.count())
+    for key in itertools.islice((k for k in names if owner._partition_of(k) == partition), 6):
+        for name in cluster.primaries:
+            await cluster.members[name].store(key, DELETED)
+    for one in owner.list.page(partition, b"", 2)[0]:
+        await cluster.members[keeper].keep_hint(one.key, LIVE, target)
+
+    def take_long() -> None:
+        cluster.now_s += 1.0
+
+    cluster.before = {(NAMES[0], question): take_long for question in range(1, 20)}
+    hinted = {f"{keeper} keeps a hint": 2}
+    assert await owner.look() == hinted | {"not looked at yet": 4}
+    assert await owner.look() == {"not looked at yet": 4}
+    assert await owner.look() == {"not looked at yet": 2}
+    assert await owner.look() == hinted
 
 
 # -- between the questions -----------------------------------------------------------------------
@@ -456,6 +484,28 @@ async def test_too_many_keys_or_keys_that_are_none_are_refused() -> None:
             answers.collect(request, lambda reply: None)
 
 
+async def test_of_a_value_only_its_clock_is_looked_at_and_it_is_read_once() -> None:
+    cluster = Cluster()
+    member, key = cluster.owner, cluster.key
+    small, large = (
+        encode_siblings(EMPTY.write(A, encode_value(Value(body=body)), {}, 0))
+        for body in (b"x", b"x" * 2**20)
+    )
+    assert digest_of(small) == digest_of(large) != digest_of(None)
+    await member.store(key, large)
+    reads: list[bytes] = []
+    get = member.engine.get
+
+    def counted_get(table: Table, key: bytes) -> bytes | None:
+        reads.append(key)
+        return get(table, key)
+
+    member.engine.get = counted_get  # type: ignore[method-assign]
+    stands = member.answers.stand(TombstoneAsk([key]))
+    assert stands.digests == [digest_of(small)]
+    assert len(reads) == 1
+
+
 async def collect(member: Member, keys: list[bytes], digests: list[bytes]) -> Reply:
     told: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
     member.answers.collect(TombstoneCollect(keys, digests), told.set_result)
@@ -516,3 +566,16 @@ def test_watches_are_bounded_and_those_there_are_go_on() -> None:
     watch = Watch(lambda: 0.0, first_number=1, kept_s=10.0, watched_max=2)
     assert [watch.number(key) for key in (b"a", b"b", b"c")] == [1, 2, Standing.FULL]
     assert watch.number(b"a") == 1
+
+
+def test_a_watch_over_a_long_key_takes_no_more_than_one_over_a_short_one() -> None:
+    watch = Watch(lambda: 0.0, first_number=1, kept_s=10.0)
+    tracemalloc.start()
+    try:
+        for number in range(1000):
+            watch.number(b"%04d" % number + bytes(8192))
+        taken_bytes, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(watch) == 1000
+    assert taken_bytes < 500_000

@@ -137,6 +137,7 @@ async def peering(
     kind: type[Peers] = Peers,
     wire: Wire | None = None,
 ) -> AsyncIterator[Peers]:
+    """Peers that hold connections to whoever has an address now."""
     seen = seen or Seen()
     peers = kind(
         wire or TcpWire(),
@@ -148,6 +149,7 @@ async def peering(
         on_lost=seen.lost,
         limits=limits or PeersLimits(),
     )
+    peers.keep(addresses)
     try:
         yield peers
     finally:

@@ -110,7 +110,7 @@ def test_no_answer_of_a_peer_disturbs_calls_to_others(greets: bool, data: bytes)
             answering(said) as strange,
             peering({N2: wire.address, N3: strange}) as peers,
         ):
-            await connect(peers, N2)
+            await until(lambda: N2 in peers.connected)
             with contextlib.suppress(PeerError):
                 await peers.call(N3, Heartbeat(), 0.05)
             assert await peers.call(N2, Heartbeat(), PATIENCE_S) == Done()

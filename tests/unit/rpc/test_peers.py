@@ -123,7 +123,7 @@ async def test_a_large_value_arrives_whole() -> None:
         assert await peers.call(N2, ReplicaPut(b"k", value, ""), 10.0) == Held(value)
 
 
-async def test_send_without_a_connection_fails_soon_and_dials() -> None:
+async def test_send_without_a_connection_fails_soon() -> None:
     async with serving() as (_, wire), peering({N2: wire.address}) as peers:
         outcomes = Outcomes()
         peers.send(N2, Heartbeat(), 5.0, outcomes)
@@ -385,6 +385,7 @@ async def test_a_dial_into_silence_is_given_up() -> None:
 async def test_the_address_is_looked_up_for_every_dial() -> None:
     addresses: dict[NodeId, Address] = {}
     async with serving() as (_, wire), peering(addresses) as peers:
+        peers.keep([N2])
         with pytest.raises(PeerUnreachable, match="no address is known for n2"):
             await peers.call(N2, Heartbeat(), 5.0)
         addresses[N2] = await refused_address()
@@ -434,6 +435,20 @@ async def test_keep_holds_connections_to_its_nodes_and_no_others() -> None:
         for _ in range(10):
             assert await peers.call(N2, Heartbeat(), 5.0) == Done()
         assert peers.dials == 2
+
+
+async def test_what_is_sent_to_a_node_that_is_not_wanted_fails_and_dials_nobody() -> None:
+    async with serving() as (_, wire), peering({N2: wire.address}) as peers:
+        await connect(peers, N2)
+        peers.keep([])
+        outcomes = Outcomes()
+        peers.send(N2, Heartbeat(), 5.0, outcomes)
+        with pytest.raises(PeerUnreachable, match="no connection to n2 is wanted"):
+            await peers.call(N2, Heartbeat(), 5.0)
+        assert outcomes.kinds == [PeerUnreachable]
+        await until(lambda: peers.connections == 0)
+        assert peers.dials == 1
+        await connect(peers, N2)
 
 
 async def test_a_node_dropped_while_it_is_dialled_stays_dropped() -> None:
@@ -542,3 +557,17 @@ async def test_a_server_that_is_slow_to_read_is_not_sent_without_bound() -> None
             if outcomes.all:
                 break
         assert outcomes.kinds == [Overloaded]
+
+
+async def test_more_replies_than_a_server_may_hold_arrive_all_the_same() -> None:
+    def handle(_node: NodeId, _message: Request, _deadline_s: float, respond: Respond) -> None:
+        respond(Held(bytes(2**17)))
+
+    limits = ServerLimits(reply_buffer_bytes_max=2**20)
+    async with serving(handle, limits=limits) as (_, wire), peering({N2: wire.address}) as peers:
+        await connect(peers, N2)
+        outcomes = Outcomes()
+        for _ in range(300):
+            peers.send(N2, Heartbeat(), 600.0, outcomes)
+        await until(lambda: len(outcomes) == 300)
+        assert set(outcomes.kinds) == {Held}

@@ -409,6 +409,45 @@ async def test_a_peer_that_does_not_read_is_not_read() -> None:
         assert line.reading
 
 
+async def test_replies_of_one_turn_are_bounded_and_the_rest_is_answered_in_later_ones() -> None:
+    handled: list[Request] = []
+
+    def handle(_node: NodeId, message: Request, _deadline_s: float, respond: Respond) -> None:
+        handled.append(message)
+        respond(Held(bytes(1000)))
+
+    limits = ServerLimits(frame_bytes_max=MIB, reply_buffer_bytes_max=10_000)
+    async with World(handle, limits) as world:
+        line = world.connect()
+        await tick()
+        line.feed(b"".join(request(number) for number in range(1, 101)))
+        assert len(handled) == 10
+        assert not line.reading
+        await until(lambda: len(replies(line)) == 100)
+        assert max(map(len, line.writes)) < 11_000
+        await until(lambda: line.reading)
+        assert [call_id for call_id, _ in replies(line)] == list(range(1, 101))
+
+
+async def test_what_waits_to_be_read_leaves_less_room_for_replies() -> None:
+    handled: list[Request] = []
+
+    def handle(_node: NodeId, message: Request, _deadline_s: float, respond: Respond) -> None:
+        handled.append(message)
+        respond(Held(bytes(1000)))
+
+    limits = ServerLimits(frame_bytes_max=MIB, reply_buffer_bytes_max=10_000)
+    async with World(handle, limits) as world:
+        line = world.connect()
+        line.unread_bytes = 8_000
+        await tick()
+        line.feed(b"".join(request(number) for number in range(1, 11)))
+        assert len(handled) == 2
+        line.unread_bytes = 10_000
+        await until(lambda: len(replies(line)) == 10)
+        await until(lambda: line.reading)
+
+
 async def test_bad_bytes_in_a_backlog_cost_the_connection() -> None:
     held = harness.Held()
     async with World(held, ServerLimits(requests_in_flight_max=1)) as world:

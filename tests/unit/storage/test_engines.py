@@ -283,3 +283,12 @@ TestMemoryEngineAgainstDicts.settings = settings(max_examples=30, stateful_step_
 TestLmdbEngineAgainstDicts.settings = settings(
     max_examples=15, stateful_step_count=15, deadline=None
 )
+
+
+async def test_a_scan_of_large_values_ends_early_and_has_one_at_least(engine: Engine) -> None:
+    rows = [(b"%d" % number, b"v" * 1000) for number in range(6)]
+    await committed(engine, *(Put(OBJECTS, key, value) for key, value in rows))
+    assert engine.scan(OBJECTS, b"", None, 10, 2500) == rows[:3]
+    assert engine.scan(OBJECTS, b"", None, 2, 2500) == rows[:2]
+    assert engine.scan(OBJECTS, b"", None, 10, 0) == rows[:1]
+    assert engine.scan(OBJECTS, b"", None, 10, 10_000) == rows

@@ -7,7 +7,7 @@ import pytest
 
 from dynamo.core.ids import NodeId
 from dynamo.errors import CodecError, CommitFailed, Overloaded
-from dynamo.storage.engine import Table
+from dynamo.storage.engine import Delete, Table
 from dynamo.storage.hint_rows import HintCounts, hint_place, row_place
 from dynamo.storage.hints import TARGETS_MAX, HintStore
 from dynamo.storage.memory_engine import Disk, Fault, MemoryEngine
@@ -125,6 +125,19 @@ async def test_hints_are_kept_for_a_bounded_number_of_nodes() -> None:
     with pytest.raises(Overloaded):
         opened.begin_merge(NodeId("other"), K, state(A, b"1"))
     await opened.merge(NodeId("n0"), K, state(B, b"2"))
+
+
+async def test_hints_on_their_way_count_among_the_nodes_they_are_for() -> None:
+    opened = Opened()
+    opened.engine.fail_next_commit(Fault.FULL)
+    tolds = [
+        opened.begin_merge(NodeId(f"n{number}"), K, state(A, b"1")) for number in range(TARGETS_MAX)
+    ]
+    with pytest.raises(Overloaded):
+        opened.begin_merge(NodeId("other"), K, state(A, b"1"))
+    tolds.append(opened.begin_merge(NodeId("n0"), K, state(B, b"2")))
+    assert {type(await told.error()) for told in tolds} == {CommitFailed}
+    await opened.merge(NodeId("other"), K, state(A, b"1"))
 
 
 async def test_what_is_held_is_counted_and_counted_again_after_a_restart() -> None:
@@ -425,6 +438,44 @@ async def test_a_hint_whose_record_and_row_rot_is_accounted_for_once(first: str)
     assert opened.store.counts == HintCounts(stored=2, expired=1)
     assert opened.store.targets() == {N1: 1}
     assert opened.order(N1) == [K]
+
+
+def rot_whole(opened: Opened, encoded: bytes, sequence: int) -> None:
+    rot(opened, Table.HINTS, hint_place(N1, encoded))
+    rot(opened, Table.HINT_ORDER, row_place(N1, sequence))
+
+
+async def test_a_record_that_rots_with_its_row_goes_with_it_and_no_other_does() -> None:
+    opened = Opened()
+    keys = [LONG, K, key(b"3"), key(b"4")]
+    for encoded in keys:
+        await opened.merge(N1, encoded, state(A, b"x"))
+    rot_whole(opened, LONG, 1)
+    rot_whole(opened, K, 2)
+    rot(opened, Table.HINT_ORDER, row_place(N1, 3))
+    rot(opened, Table.HINTS, hint_place(N1, keys[3]))
+    opened.order(N1)
+    await opened.settle()
+    assert opened.order(N1) == keys[2:]
+    places = [place for place, _ in opened.disk.scan(Table.HINTS, b"", None, 10)]
+    assert places == [hint_place(N1, encoded) for encoded in keys[2:]]
+    assert opened.store.get(N1, keys[3]) is None
+    await opened.settle()
+    assert opened.store.counts == HintCounts(stored=4, expired=3)
+    assert again(opened).targets() == opened.store.targets() == {N1: 1}
+
+
+async def test_a_hint_that_cannot_be_read_speaks_of_nothing_and_goes() -> None:
+    opened = Opened()
+    await opened.merge(N1, K, state(A, b"1"))
+    await opened.merge(N1, key(b"2"), state(A, b"2"))
+    rot(opened, Table.HINTS, hint_place(N1, K))
+    opened.disk.apply(Delete(Table.HINT_ORDER, row_place(N1, 1)))
+    opened = Opened(opened.disk)
+    assert not opened.store.speaks_of(K)
+    await opened.settle()
+    assert opened.disk.get(Table.HINTS, hint_place(N1, K)) is None
+    assert opened.order(N1) == [key(b"2")]
 
 
 async def test_a_row_that_rots_is_accounted_for_once_however_often_it_is_met() -> None:

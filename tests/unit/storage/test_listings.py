@@ -95,3 +95,12 @@ async def test_a_page_of_large_objects_ends_early() -> None:
     assert 4 <= len(page) < 8
     assert more
     assert listed(opened.store.keys, b"", 1000) == keys
+
+
+async def test_a_page_of_buckets_of_large_objects_ends_early() -> None:
+    opened = Opened(queued_bytes_max=2**30)
+    for number in range(12):
+        await opened.merge(key(b"k", bucket=b"%02d" % number), state(A, b"v" * 2**20))
+    page, more = opened.store.buckets(7, b"", b"", 1000)
+    assert 4 <= len(page) < 8
+    assert more
