@@ -11,9 +11,9 @@ tasks, fed by what foreground operations take):
     hardly any requests     as fast as can be: nobody is there to suffer
     no background work      at most the pace to begin with: a flood would be noticed too late
 
-The target is half as much again as what requests take while no background work is done, within bounds; what is
-quiet is learnt as it goes, for it differs by a hundred times from machine to machine and load to
-load.
+The target is half as much again as what requests take while no background work is done, within
+bounds; what is quiet is learnt as it goes, for it differs by a hundred times from machine to
+machine and load to load.
 """
 
 import asyncio

@@ -36,7 +36,6 @@ class Counters:
     coord_redirs: Annotated[int, "writes forwarded to a node that holds the key"] = 0
     reads_unmet: Annotated[int, "reads that failed their quorum or their deadline"] = 0
     writes_unmet: Annotated[int, "writes that failed their quorum or their deadline"] = 0
-    requests_shed: Annotated[int, "requests refused because too much was to do already"] = 0
     objects_fetched: Annotated[int, "whole objects fetched because versions differed"] = 0
     stand_ins_asked: Annotated[int, "writes sent to a stand-in after a replica failed them"] = 0
 
