@@ -194,8 +194,9 @@ class NodeConfig:
         hinted_handoff: whether hints are delivered; they are kept all the same.
         handoff_interval_s: seconds between looks for hints whose target is back.
         hints_bytes_max: most bytes of hints; the oldest go first, and anti-entropy makes good.
-        hint_age_s_max: seconds after which a hint that could not be delivered goes too; no node drops
-            any for its age before it has run for as long, as it cannot know how right its clock was.
+        hint_age_s_max: seconds after which a hint that could not be delivered goes too; no node
+            drops any for its age before it has run for as long, as it cannot know how right its
+            clock was.
         read_repair: whether a read sends replicas what it found them to lack.
         anti_entropy: whether replicas compare what they hold, and mend it.
         anti_entropy_interval_s: seconds between comparisons with a peer.
