@@ -180,7 +180,7 @@ class ClusterDirectory:
             return nodes or before or NODES_DEFAULT
         if any((directory / DATA).exists() for _, directory in self._node_directories()):
             # A node left out is one that is down, and its share of the data with it. One that is
-            # added would own keys that no other node hands over to it.
+            # added owns keys that it gets from others only in time; a read meanwhile may miss them.
             raise StartupError(
                 f"{self.path} holds the data of a cluster of {before}"
                 f" {'node' if before == 1 else 'nodes'}, which {nodes} cannot run; start {before},"
