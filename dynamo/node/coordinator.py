@@ -267,7 +267,8 @@ class Coordinator:
         """Have the first of them coordinate that takes it. None if certainly none has tried.
 
         Raises:
-            Overloaded: two have too much to do; asking on would give all of them more.
+            Overloaded: who could be reached has too much to do. At most two are asked, for asking
+                on would give all of them more; nothing was tried, so it is definite.
             DynamoError: as `put`.
         """
         overloaded: Overloaded | None = None

@@ -31,7 +31,7 @@ RATE_MIN = 20.0
 RATE_START = 50.0
 RATE_MAX = 20_000.0
 """Units a second. Never none: what is never repaired is lost in the end. A pace to begin with takes
-some 2 % of a core, and it is ten times as fast after seven seconds in which nobody minds."""
+a few per cent of a core, and it is ten times as fast after seven seconds in which nobody minds."""
 
 GROWTH = 1.2
 

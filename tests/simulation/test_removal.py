@@ -104,6 +104,28 @@ def test_a_node_that_knows_it_was_removed_takes_no_writes_of_those_who_do_not() 
     in_world(1, FOUR, scenario)
 
 
+def test_a_removed_node_that_has_not_heard_of_it_cannot_write_to_those_who_have() -> None:
+    async def scenario(world: World) -> None:
+        await world.start_all()
+        there = world.node(N1)
+        record = there.view.membership.get(N3)
+        assert record is not None
+        key = encode_key(key_of("k"))
+        state = encode_siblings(
+            EMPTY.write(Actor(b"actor--a"), encode_value(Value(body=b"x")), {}, 0)
+        )
+
+        async def write(node: Node) -> Reply:
+            there.view.learn(record.removed().to_fact())
+            return await call(node._send, N1, ReplicaPut(key, state, ""), 2.0)
+
+        with pytest.raises(NotReady, match="n3 was removed"):
+            await world.call(N3, write)
+        assert there.operations.local(key) == (None, {})
+
+    in_world(1, FOUR, scenario)
+
+
 def test_nobody_removes_itself_or_a_stranger() -> None:
     async def scenario(world: World) -> None:
         await world.start_all()
