@@ -9,6 +9,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import click
 from rich.console import Console
@@ -19,7 +20,7 @@ from dynamo.client.client import Client
 from dynamo.client.paths import Quorum
 from dynamo.client.values import Context, Found
 from dynamo.core.values import Value
-from dynamo.printing import Exit, print_json, table_of
+from dynamo.printing import Exit, print_json, print_receipt, table_of
 from dynamo.reports import Holder, Located, checked
 
 
@@ -42,9 +43,10 @@ class Target:
         """For use inside `async with`."""
         return Client(self.urls, timeout_s=self.timeout_s)
 
-    def bucket_of(self, client: Client) -> BucketClient:
-        """The bucket that the key is in."""
-        return client.bucket(self.bucket, bucket_type=self.bucket_type)
+    def bucket_of(self, client: Client, trace: Console | None = None) -> BucketClient:
+        """The bucket that the key is in; receipts of requests are printed to `trace`."""
+        on_receipt = None if trace is None else partial(print_receipt, trace)
+        return client.bucket(self.bucket, bucket_type=self.bucket_type, on_receipt=on_receipt)
 
 
 async def locate(target: Target, console: Console, *, as_json: bool) -> Exit:
@@ -73,14 +75,16 @@ def _row(holder: Holder, role: str) -> tuple[str, str, str, str]:
     return holder.node, role, holder.http, holder.opinion
 
 
-async def get(target: Target, *, r: Quorum | None, as_json: bool) -> Exit:
-    """Print the value byte for byte, or all siblings with their context.
+async def get(
+    target: Target, *, r: Quorum | None, as_json: bool, trace: Console | None = None
+) -> Exit:
+    """Print the value byte for byte, or all siblings with their context; to `trace` the receipt.
 
     Raises:
         DynamoError: it could not be read.
     """
     async with target.client() as client:
-        found = await target.bucket_of(client).get(target.key, r=r)
+        found = await target.bucket_of(client, trace).get(target.key, r=r)
     if as_json:
         siblings: list[Json] = [_value_json(value) for value in found.siblings]
         context = None if found.context is None else str(found.context)
@@ -127,31 +131,37 @@ async def put(
     content_type: str,
     context: str | None,
     w: Quorum | None,
+    trace: Console | None = None,
 ) -> Exit:
-    """Store `body`.
+    """Store `body`, and print the receipt to `trace`.
 
     Raises:
         DynamoError: it was not stored, or that is not certain.
     """
     seen = None if context is None else Context.parse(context)
     async with target.client() as client:
-        bucket = target.bucket_of(client)
+        bucket = target.bucket_of(client, trace)
         # Every acknowledgement here is durable, so `w` says it all; left alone, `dw` asks for more.
         await bucket.put(target.key, body, content_type=content_type, context=seen, w=w, dw=w)
     return Exit.DONE
 
 
 async def delete(
-    target: Target, *, context: str | None, r: Quorum | None, w: Quorum | None
+    target: Target,
+    *,
+    context: str | None,
+    r: Quorum | None,
+    w: Quorum | None,
+    trace: Console | None = None,
 ) -> Exit:
-    """Delete what is there, or what `context` has seen of it.
+    """Delete what is there, or what `context` has seen of it, and print the receipt to `trace`.
 
     Raises:
         DynamoError: it was not deleted, or that is not certain.
     """
     seen = None if context is None else Context.parse(context)
     async with target.client() as client:
-        bucket = target.bucket_of(client)
+        bucket = target.bucket_of(client, trace)
         was_there = await bucket.delete(target.key, context=seen, r=r, w=w, dw=w)
     if not was_there:
         click.echo("not found", err=True)

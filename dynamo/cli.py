@@ -9,14 +9,15 @@ import errno
 import mimetypes
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar, cast
 
 import click
 from click.core import ParameterSource
 
-from dynamo.bench.options import NODES_VARIABLE, FiniteRange, node_list, quorum_text
+from dynamo.bench.options import FiniteRange, quorum_text
+from dynamo.bench.options import asks_nodes as _asks_nodes
 from dynamo.core.ids import DEFAULT_BUCKET_TYPE
 from dynamo.errors import DynamoError
 
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
 DATA_DIR_DEFAULT = Path("dynamo-data")
 """Visible and where one works: data that a command leaves behind should be easy to see and drop."""
 
-URL_DEFAULT = "http://127.0.0.1:8098"
-
 TIMEOUT_S_DEFAULT = 10.0
 
 _F = TypeVar("_F", bound=Callable[..., object])
@@ -42,13 +41,17 @@ class Commands(click.Group):
     """The commands; an error of the store is one sentence on standard error, and status 1."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted([*super().list_commands(ctx), "bench"])
+        return sorted([*super().list_commands(ctx), "bench", "bucket-type"])
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name == "bench":
             from dynamo.bench.command import bench
 
             return bench
+        if cmd_name == "bucket-type":
+            from dynamo.bucket_type import bucket_type
+
+            return bucket_type
         return super().get_command(ctx, cmd_name)
 
     def invoke(self, ctx: click.Context) -> object:
@@ -196,21 +199,6 @@ def _quorum(ctx: click.Context, param: click.Parameter, given: str | None) -> "Q
     return cast("Quorum | None", int(text) if text is not None and text.isdecimal() else text)
 
 
-def _node_urls(ctx: click.Context, param: click.Parameter, given: Sequence[str]) -> list[str]:
-    return node_list(given)
-
-
-_asks_nodes = click.option(
-    "--node",
-    "urls",
-    multiple=True,
-    metavar="URL",
-    envvar=NODES_VARIABLE,
-    default=(URL_DEFAULT,),
-    callback=_node_urls,
-    help="A node to ask; give several, with commas between, to have others to fall back on."
-    f" The environment variable {NODES_VARIABLE} holds the same.  [default: {URL_DEFAULT}]",
-)
 _as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 _context = click.option(
     "--context", metavar="TOKEN", help="What `dynamo get` showed; exactly that is replaced."
@@ -229,6 +217,17 @@ _r = click.option(
     metavar="QUORUM",
     help="How many replicas must tell what they have; default: as the bucket says.",
 )
+
+
+_trace = click.option(
+    "--trace",
+    is_flag=True,
+    help="Wait for all replicas, and print to standard error what each of them did.",
+)
+
+
+def _trace_console(trace: bool) -> "Console | None":
+    return _console(stderr=True) if trace else None
 
 
 def _asks_for_key(command: _F) -> _F:
@@ -366,6 +365,7 @@ def locate(
 )
 @_asks_for_key
 @_r
+@_trace
 @_as_json
 def get(
     urls: list[str],
@@ -374,6 +374,7 @@ def get(
     bucket: str,
     key: str,
     r: "Quorum | None",
+    trace: bool,
     as_json: bool,
 ) -> None:
     """Print the value of a key.
@@ -386,7 +387,8 @@ def get(
     from dynamo.ask import get as ask
 
     target = _target(urls, bucket_type, timeout_s, bucket, key)
-    raise SystemExit(asyncio.run(ask(target, r=r, as_json=as_json)))
+    console = _trace_console(trace)
+    raise SystemExit(asyncio.run(ask(target, r=r, as_json=as_json, trace=console)))
 
 
 @main.command(
@@ -406,6 +408,7 @@ def get(
 )
 @_context
 @_w
+@_trace
 def put(
     urls: list[str],
     bucket_type: str,
@@ -417,6 +420,7 @@ def put(
     content_type: str | None,
     context: str | None,
     w: "Quorum | None",
+    trace: bool,
 ) -> None:
     """Store a value under a key.
 
@@ -441,7 +445,10 @@ def put(
         body = value.encode("utf-8", "surrogateescape")
     target = _target(urls, bucket_type, timeout_s, bucket, key)
     kind = content_type or guessed or "application/octet-stream"
-    raise SystemExit(asyncio.run(ask(target, body, content_type=kind, context=context, w=w)))
+    console = _trace_console(trace)
+    raise SystemExit(
+        asyncio.run(ask(target, body, content_type=kind, context=context, w=w, trace=console))
+    )
 
 
 @main.command(epilog=_examples("dynamo delete fruit apple"))
@@ -449,6 +456,7 @@ def put(
 @_context
 @_r
 @_w
+@_trace
 def delete(
     urls: list[str],
     bucket_type: str,
@@ -458,6 +466,7 @@ def delete(
     context: str | None,
     r: "Quorum | None",
     w: "Quorum | None",
+    trace: bool,
 ) -> None:
     """Delete a key.
 
@@ -469,7 +478,8 @@ def delete(
     from dynamo.ask import delete as ask
 
     target = _target(urls, bucket_type, timeout_s, bucket, key)
-    raise SystemExit(asyncio.run(ask(target, context=context, r=r, w=w)))
+    console = _trace_console(trace)
+    raise SystemExit(asyncio.run(ask(target, context=context, r=r, w=w, trace=console)))
 
 
 @main.command(epilog=_examples("dynamo remove n3"))
@@ -497,8 +507,8 @@ def _target(urls: list[str], bucket_type: str, timeout_s: float, bucket: str, ke
     return Target(urls=urls, bucket_type=bucket_type, bucket=bucket, key=key, timeout_s=timeout_s)
 
 
-def _console() -> "Console":
+def _console(*, stderr: bool = False) -> "Console":
     from rich.console import Console
 
     # What is printed comes from logs and servers: nothing in it is markup, and no line is broken.
-    return Console(markup=False, emoji=False, highlight=False, soft_wrap=True)
+    return Console(stderr=stderr, markup=False, emoji=False, highlight=False, soft_wrap=True)

@@ -6,6 +6,8 @@ both from TOML files; the annotations here are its bounds, and their texts its e
 Relations between settings are checked here, so that no way of making one escapes them.
 """
 
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +16,7 @@ from typing import Annotated, Final, Literal, NamedTuple
 import msgspec
 
 from dynamo.core.ids import BUCKET_TYPE_BYTES_MAX, Address, NodeId
+from dynamo.core.property_rules import coerced
 from dynamo.errors import ConfigError
 
 HASH_NAME: Final = "mmh3_x64_128"
@@ -24,6 +27,9 @@ FORMAT: Final = 2
 
 PARTITIONS_MIN: Final = 8
 PARTITIONS_MAX: Final = 65536
+
+BUCKET_SETTINGS: Final = "bucket_types"
+"""What the digest of bucket types and defaults is called in a fingerprint."""
 
 WILDCARD_HOSTS: Final = frozenset({"0.0.0.0", "::"})
 """Hosts to listen on that nobody can dial."""
@@ -151,8 +157,16 @@ class ClusterConfig:
         """What two nodes must agree on to be of one cluster, readable enough for a refusal."""
         return (
             f"partitions={self.partitions} hash={HASH_NAME} format={FORMAT}"
-            f" stragglers_s_max={self.stragglers_s_max:g}"
+            f" stragglers_s_max={self.stragglers_s_max:g}{self._bucket_settings()}"
         )
+
+    def _bucket_settings(self) -> str:
+        """The bucket types and defaults that are given, in a few digits; "" if there are none."""
+        if not self.bucket_types and not self.bucket_defaults:
+            return ""
+        types = {name: coerced(given)[0] for name, given in self.bucket_types.items()}
+        given = json.dumps([types, coerced(self.bucket_defaults)[0]], sort_keys=True, default=str)
+        return f" {BUCKET_SETTINGS}={hashlib.blake2b(given.encode(), digest_size=4).hexdigest()}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

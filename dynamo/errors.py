@@ -30,9 +30,12 @@ class DynamoError(Exception):
 
     Attributes:
         definite: True if the request certainly had no effect and never will.
+        receipt: what came of the request all the same, as JSON (`core/receipts.py`); "" if no
+            receipt was asked for.
     """
 
     definite: bool = False
+    receipt: str = ""
 
 
 class ConfigError(DynamoError):
@@ -90,7 +93,13 @@ class Corrupted(StorageError):
 
 
 class RequestError(DynamoError):
-    """What a client asked for was not done."""
+    """What a client asked for was not done.
+
+    Attributes:
+        acks: how many nodes are known to have stored a write all the same.
+    """
+
+    acks: int = 0
 
 
 class BadRequest(RequestError):
@@ -117,31 +126,27 @@ class QuorumError(RequestError):
     Attributes:
         what: the count that fell short, in Riak's words: R, PR, W, PW, DW or node_confirms.
         needed: how many were asked for.
-        got: how many there were.
+        got: how many of what counts there were.
         definite: True if no replica was asked to store anything.
     """
 
-    def __init__(self, what: str, *, needed: int, got: int, definite: bool) -> None:
+    def __init__(self, what: str, *, needed: int, got: int, definite: bool, acks: int = 0) -> None:
         super().__init__(f"{what}-value unsatisfied: {got}/{needed}")
         self.what = what
         self.needed = needed
         self.got = got
         self.definite = definite
+        self.acks = acks
 
 
 class DeadlineExceeded(RequestError):
-    """The request's time ran out.
-
-    Attributes:
-        got: how many replicas had acknowledged by then.
-        definite: True if nothing had been sent to any replica.
-    """
+    """The request's time ran out; definite if nothing had been sent to any replica."""
 
     def __init__(
-        self, text: str = "request timed out", *, got: int = 0, definite: bool = False
+        self, text: str = "request timed out", *, acks: int = 0, definite: bool = False
     ) -> None:
         super().__init__(text)
-        self.got = got
+        self.acks = acks
         self.definite = definite
 
 

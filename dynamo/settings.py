@@ -192,6 +192,7 @@ def _check_properties(
         right = {
             "dvv_enabled": "false where last_write_wins is true",
             "allow_mult": "true where there is a datatype",
+            "datatype": "left out where write_once is true" if made["write_once"] else None,
         }.get(name)
         raise ConfigError(
             f"{where} {name} is {_shown(made[name])}, but must be {right or wanted(name)}"

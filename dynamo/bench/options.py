@@ -14,6 +14,9 @@ NODES_VARIABLE = "DYNAMO_NODES"
 """Names the nodes where no option does."""
 
 
+URL_DEFAULT = "http://127.0.0.1:8098"
+
+
 class FiniteRange(click.FloatRange):
     """A number in a range; `nan` and `inf`, which are floats as well, are none."""
 
@@ -45,3 +48,21 @@ def node_list(given: Sequence[str]) -> list[str]:
     if not urls or not all(urls):
         raise click.BadParameter("a node is empty (should look like http://127.0.0.1:8098)")
     return [url if "//" in url else f"http://{url}" for url in urls]
+
+
+def _node_urls(ctx: click.Context, param: click.Parameter, given: Sequence[str]) -> list[str]:
+    return node_list(given)
+
+
+asks_nodes = click.option(
+    "--node",
+    "urls",
+    multiple=True,
+    metavar="URL",
+    envvar=NODES_VARIABLE,
+    default=(URL_DEFAULT,),
+    callback=_node_urls,
+    help="A node to ask; give several, with commas between, to have others to fall back on."
+    f" The environment variable {NODES_VARIABLE} holds the same.  [default: {URL_DEFAULT}]",
+)
+"""The option of all commands that ask a cluster."""

@@ -47,12 +47,14 @@ def failure(answer: Answer, *, read: bool) -> ClientError | RequestError | None:
     definite = read or answer.headers.get("x-dynamo-definite", "").lower() == "true"
     acks_text = answer.headers.get("x-dynamo-acks", "")
     acks = int(acks_text) if acks_text.isdecimal() else None
-    unsatisfied = _UNSATISFIED.fullmatch(text)
-    if unsatisfied is not None:
+    reason = text.partition("\n")[0]  # a second line says in words what the headers say
+    if unsatisfied := _UNSATISFIED.fullmatch(reason):
         what, got, needed = unsatisfied.groups()
-        return QuorumError(what, needed=int(needed), got=int(got), definite=definite)
-    if answer.status == 503 and text == _TIMED_OUT:
-        return DeadlineExceeded(got=acks or 0, definite=definite)
+        return QuorumError(
+            what, needed=int(needed), got=int(got), definite=definite, acks=acks or 0
+        )
+    if answer.status == 503 and reason == _TIMED_OUT:
+        return DeadlineExceeded(acks=acks or 0, definite=definite)
     return Unavailable(answer.status, text, acks=acks, definite=definite)
 
 

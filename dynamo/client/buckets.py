@@ -1,20 +1,26 @@
 """One bucket as an application uses it: get, put, delete, update, list, describe."""
 
+import contextlib
 import json
 from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import replace
 
 from dynamo.client.answers import Answer, Json, JsonObject, expect, found, json_object, was_there
 from dynamo.client.errors import BadAnswer
-from dynamo.client.headers import VCLOCK, write_headers
+from dynamo.client.headers import RECEIPT, VCLOCK, write_headers
 from dynamo.client.listing import Listing
 from dynamo.client.paths import Name, Option, Quorum, admin_path, bucket_path, key_path, name_bytes
 from dynamo.client.transport import Request, Transport
 from dynamo.client.values import Context, Found, Resolver
 from dynamo.core.ids import Bucket, Key
+from dynamo.core.receipts import Receipt, decode_receipt
 from dynamo.core.values import Value
-from dynamo.errors import BadRequest
+from dynamo.errors import BadRequest, CodecError, DynamoError
 
 DEFAULT_CONTENT_TYPE = "application/octet-stream"
+
+OnReceipt = Callable[[Receipt], None]
+"""Told what each replica did for a request, also where it failed, before the request returns."""
 
 LISTING_S = 300.0
 """How long a listing may take: it reads every key of the bucket."""
@@ -39,12 +45,14 @@ class BucketClient:
         *,
         timeout_s: float,
         resolve: Resolver | None,
+        on_receipt: OnReceipt | None = None,
     ) -> None:
         self._transport = transport
         self._bucket = bucket
         self._path = bucket_path(bucket)
         self._timeout_s = timeout_s
         self._resolve = resolve
+        self._on_receipt = on_receipt
 
     async def get(
         self,
@@ -67,7 +75,7 @@ class BucketClient:
         ]
         path = key_path(self._key(key))
         request = Request(method="GET", path=path, options=options, headers=_ACCEPT)
-        answer = await self._transport().exchange(request, self._time(timeout_s))
+        answer = await self._ask(request, timeout_s)
         return found(answer, read=True, resolve=self._resolve)
 
     async def put(
@@ -90,7 +98,7 @@ class BucketClient:
         """
         options: list[Option] = [("w", w), ("pw", pw), ("dw", dw), ("node_confirms", node_confirms)]
         request = self._write(key, _as_value(value, content_type), context, options)
-        answer = await self._transport().exchange(request, self._time(timeout_s))
+        answer = await self._ask(request, timeout_s)
         expect(answer, 204, read=False)
 
     async def put_returning(
@@ -110,7 +118,7 @@ class BucketClient:
         options: list[Option] = [("w", w), ("pw", pw), ("dw", dw), ("node_confirms", node_confirms)]
         options.append(("returnbody", True))
         request = self._write(key, _as_value(value, content_type), context, options)
-        answer = await self._transport().exchange(request, self._time(timeout_s))
+        answer = await self._ask(request, timeout_s)
         return found(answer, read=False, resolve=self._resolve)
 
     async def delete(
@@ -134,7 +142,7 @@ class BucketClient:
         headers = {} if context is None else {VCLOCK: str(context)}
         path = key_path(self._key(key))
         request = Request(method="DELETE", path=path, options=options, headers=headers)
-        answer = await self._transport().exchange(request, self._time(timeout_s))
+        answer = await self._ask(request, timeout_s)
         return was_there(answer)
 
     async def update(
@@ -224,8 +232,24 @@ class BucketClient:
             body=value.body,
         )
 
-    def _time(self, timeout_s: float | None) -> float:
-        return self._timeout_s if timeout_s is None else timeout_s
+    async def _ask(self, request: Request, timeout_s: float | None) -> Answer:
+        """The answer to a request for an object, with its receipt if one is wanted."""
+        time_s = self._timeout_s if timeout_s is None else timeout_s
+        if self._on_receipt is None:
+            return await self._transport().exchange(request, time_s)
+        request = replace(request, options=[*request.options, ("trace", True)])
+        try:
+            answer = await self._transport().exchange(request, time_s)
+        except DynamoError as error:
+            self._tell(error.receipt)
+            raise
+        self._tell(answer.headers.get(RECEIPT, ""))
+        return answer
+
+    def _tell(self, receipt: str) -> None:
+        if receipt and self._on_receipt is not None:
+            with contextlib.suppress(CodecError):  # what was done stands, with or without receipt
+                self._on_receipt(decode_receipt(receipt))
 
     def _key(self, key: Name) -> Key:
         return Key(*self._bucket, name_bytes(key))

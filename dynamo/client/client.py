@@ -9,13 +9,14 @@ Any node answers for any key (Dynamo 4.3), so the endpoints are equal: they are 
 where one fails the next is asked if that is safe.
 """
 
+import json
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 from urllib.parse import quote
 
 from dynamo.client.answers import JsonObject, expect, json_object
-from dynamo.client.buckets import BucketClient
+from dynamo.client.buckets import BucketClient, OnReceipt
 from dynamo.client.endpoints import Endpoints
 from dynamo.client.errors import Unavailable
 from dynamo.client.paths import Name, Option, name_bytes
@@ -69,6 +70,7 @@ class Client:
         *,
         bucket_type: Name = DEFAULT_BUCKET_TYPE,
         resolve: Resolver | None = None,
+        on_receipt: OnReceipt | None = None,
     ) -> BucketClient:
         """A bucket to work with.
 
@@ -76,12 +78,20 @@ class Client:
             name: the bucket.
             bucket_type: where its default properties come from.
             resolve: how to make one value of siblings; without it they raise `Conflict`.
+            on_receipt: told what each replica did for each request for an object. These then take
+                until every replica has answered, and not only as many as must.
 
         Raises:
             BadRequest: a name is empty or too long.
         """
         bucket = Bucket(name_bytes(bucket_type), name_bytes(name))
-        return BucketClient(self._opened, bucket, timeout_s=self._timeout_s, resolve=resolve)
+        return BucketClient(
+            self._opened,
+            bucket,
+            timeout_s=self._timeout_s,
+            resolve=resolve,
+            on_receipt=on_receipt,
+        )
 
     async def ping(self) -> None:
         """Return if a node answers."""
@@ -128,6 +138,53 @@ class Client:
         """How many deleted keys a node holds, and what those that are its to forget wait for."""
         return await self._report("/admin/tombstones")
 
+    async def bucket_types(self) -> JsonObject:
+        """All bucket types, and whether each is active."""
+        return await self._report("/admin/bucket-types")
+
+    async def bucket_type(self, name: str) -> JsonObject:
+        """How far a bucket type has come, and its properties.
+
+        Raises:
+            Refused: there is none of that name; `status` is 404.
+        """
+        return await self._report(_type_path(name))
+
+    async def create_bucket_type(self, name: str, properties: JsonObject) -> None:
+        """Create a bucket type, or anew one that is not active.
+
+        Raises:
+            Refused: there can be no such type, or there is one in use.
+        """
+        await self._put_properties(_type_path(name), properties)
+
+    async def activate_bucket_type(self, name: str) -> bool:
+        """Let a bucket type be used. Returns False if it is active already.
+
+        Raises:
+            Refused: there is none of that name, or not every node knows it.
+        """
+        request = Request(method="POST", path=f"{_type_path(name)}/activate")
+        answer = await self._opened().exchange(request, self._timeout_s)
+        return json_object(answer).get("was_active") is not True
+
+    async def update_bucket_type(self, name: str, properties: JsonObject) -> None:
+        """Change properties of a bucket type that is active.
+
+        Raises:
+            Refused: it is not, or they cannot be changed.
+        """
+        await self._put_properties(f"/types/{quote(name, safe='')}/props", properties)
+
+    async def _put_properties(self, path: str, properties: JsonObject) -> None:
+        request = Request(
+            method="PUT",
+            path=path,
+            headers={"Content-Type": "application/json"},
+            body=json.dumps({"props": properties}).encode(),
+        )
+        expect(await self._opened().exchange(request, self._timeout_s), 204, read=False)
+
     async def remove(self, node: str, *, even_if_up: bool = False) -> None:
         """Remove a node from the cluster for good.
 
@@ -147,3 +204,7 @@ class Client:
         if self._transport is None:
             raise BadRequest("the client is not open: use it inside `async with Client(...)`")
         return self._transport
+
+
+def _type_path(name: str) -> str:
+    return f"/admin/bucket-types/{quote(name, safe='')}"

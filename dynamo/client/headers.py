@@ -16,6 +16,7 @@ from dynamo.errors import BadRequest
 
 VCLOCK = "x-riak-vclock"
 DELETED = "x-riak-deleted"
+RECEIPT = "x-dynamo-replicas"
 
 _META = "x-riak-meta-"
 _INDEX = "x-riak-index-"

@@ -18,6 +18,7 @@ from yarl import URL
 from dynamo.client.answers import Answer, expect, failure
 from dynamo.client.endpoints import Endpoints
 from dynamo.client.errors import BadAnswer, Lost, Unreachable
+from dynamo.client.headers import RECEIPT
 from dynamo.client.paths import Option, query_text
 from dynamo.errors import BadRequest, DeadlineExceeded, DynamoError
 
@@ -246,5 +247,6 @@ async def _read(response: aiohttp.ClientResponse) -> Answer:
     answer = Answer(status=response.status, headers=headers, body=bytes(body))
     error = failure(answer, read=read)
     if error is not None:
+        error.receipt = headers.get(RECEIPT, "")
         raise error
     return answer

@@ -21,7 +21,14 @@ milliseconds of which a key uses up one per write at most.
 
 from dataclasses import replace
 
-from dynamo.core.codec import decode_value, encode_value
+from dynamo.core.codec import (
+    clock_of,
+    decode_clock,
+    decode_siblings,
+    decode_value,
+    encode_value,
+    only_tombstones,
+)
 from dynamo.core.ids import Actor, Dot
 from dynamo.core.quorum import Conflicts
 from dynamo.core.siblings import Context, Siblings
@@ -76,6 +83,24 @@ def is_live(state: Siblings) -> bool:
         CodecError: a stored value is none.
     """
     return any(not decode_value(encoded).deleted for _, encoded in state.dots())
+
+
+def shows_value(encoded: bytes, conflicts: Conflicts) -> bool:
+    """Whether a client is shown any value of encoded siblings that is no tombstone.
+
+    Values are decoded only where the newest of several has to be found: who lists keys asks this of
+    every one.
+
+    Raises:
+        CodecError: the siblings or a value are none.
+    """
+    if only_tombstones(encoded):
+        return False
+    clock = decode_clock(clock_of(encoded))
+    values = sum(counter - gone for counter, gone in clock.entries.values())
+    if values < 2 or conflicts is Conflicts.SIBLINGS:
+        return values > 0
+    return any(not value.deleted for _, value in shown(decode_siblings(encoded), conflicts))
 
 
 def _time_and_dot(entry: tuple[Dot, Value]) -> tuple[int, Dot]:

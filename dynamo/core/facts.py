@@ -2,8 +2,8 @@
 
 A fact is replaced by one of a higher version and by nothing else, so books that exchange facts in
 any order, any number of times, end up equal (Dynamo 4.8.1: "an eventually consistent view of
-membership"). The book knows nothing of what a fact says; member records and bucket properties give
-their facts names and versions.
+membership"). The book knows nothing of what a fact says; member records, bucket types and bucket
+properties give their facts names and versions.
 """
 
 import hashlib
@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import msgpack
 
+from dynamo.core.ids import NodeId, is_node_id
 from dynamo.errors import CodecError
 
 NAME_BYTES_MAX = 506
@@ -24,7 +25,7 @@ class Fact(NamedTuple):
     """One named statement.
 
     Attributes:
-        name: what it is about; its first byte tells the kind (`MEMBER`, `PROPERTIES`).
+        name: what it is about; its first byte tells the kind (`MEMBER`, `PROPERTIES`, `TYPE`).
         version: compared as bytes, higher replaces lower.
         body: the statement, in the encoding of its kind. Decides between equal versions, which only
             a lost disk can bring about; any rule will do as long as all nodes have the same.
@@ -37,6 +38,37 @@ class Fact(NamedTuple):
 
 MEMBER = b"m"
 PROPERTIES = b"p"
+TYPE = b"t"
+
+_COUNTER_BYTES = 6
+_COUNTER_MAX = 2**47  # of what peers say: leaves room for counting on
+
+
+class Revision(NamedTuple):
+    """A version for facts that any node may write: how often it was, and by whom last.
+
+    Two nodes that write at the same time make different versions, so one of them wins everywhere.
+    """
+
+    number: int
+    by: NodeId
+
+    def encode(self) -> bytes:
+        """As bytes that compare as revisions do."""
+        return self.number.to_bytes(_COUNTER_BYTES, "big") + self.by.encode()
+
+
+def decode_revision(version: bytes) -> Revision:
+    """The inverse of `Revision.encode`.
+
+    Raises:
+        CodecError: it is no number and a node's name.
+    """
+    number = int.from_bytes(version[:_COUNTER_BYTES], "big")
+    by = version[_COUNTER_BYTES:].decode("ascii", "replace")
+    if not is_node_id(by) or number > _COUNTER_MAX:
+        raise CodecError("a version is a number and a node's name")
+    return Revision(number, NodeId(by))
 
 
 def encode_fact(fact: Fact) -> bytes:

@@ -49,11 +49,16 @@ TYPE_DEFAULTS: Mapping[str, object] = {
     "dvv_enabled": True,
     "active": True,
 }
-"""Buckets of a type from the settings."""
+"""Buckets of a type."""
+
+HLL_PRECISION = 14
+"""Of a type of datatype `hll` that says nothing else."""
+
+NOT_CONSISTENT = "there is no strong consistency here"
 
 _SET_AT_CREATION = ("write_once", "consistent")
 
-_KEPT = frozenset({"backend", "claimant", "consistent", "datatype"})
+_KEPT = frozenset({"backend", "claimant", "datatype"})
 
 
 def coerced(properties: Mapping[str, object]) -> tuple[dict[str, object], dict[str, str]]:
@@ -83,12 +88,35 @@ def contradictions(properties: Mapping[str, object], *, typed: bool) -> dict[str
     reasons: dict[str, str] = {}
     if properties["last_write_wins"] and properties["dvv_enabled"]:
         reasons["dvv_enabled"] = "If last_write_wins is true, dvv_enabled must be false"
+    if properties.get("consistent"):
+        reasons["consistent"] = NOT_CONSISTENT
     datatype = properties.get("datatype")
     if typed and datatype is not None:
         if not isinstance(datatype, str) or datatype not in DATATYPES:
             reasons["datatype"] = f"{datatype!r:.80} not supported for bucket datatype property"
+        elif properties["write_once"]:
+            reasons["datatype"] = "Write once buckets must not have datatype defined"
         if not properties["allow_mult"]:
             reasons["allow_mult"] = "Data Type buckets must be allow_mult=true"
+    return reasons
+
+
+def of_type(given: Mapping[str, object]) -> dict[str, object]:
+    """All properties of a bucket type that was given these, which are good."""
+    made = {**TYPE_DEFAULTS, **given}
+    if made.get("datatype") == "hll":
+        made.setdefault("hll_precision", HLL_PRECISION)
+    return made
+
+
+def refused_at_creation(given: Mapping[str, object]) -> dict[str, str]:
+    """Why no bucket type can be created with these properties: reasons by property."""
+    good, reasons = coerced(given)
+    reasons |= contradictions(of_type(good), typed=True)
+    if "active" in given:
+        reasons["active"] = "Cannot modify active property"
+    if "claimant" in given:
+        reasons["claimant"] = "Invalid claimant"
     return reasons
 
 
@@ -96,14 +124,11 @@ def forbidden_changes(
     current: Mapping[str, object], changes: Mapping[str, object]
 ) -> dict[str, str]:
     """Changes that a bucket type, or a bucket of one, refuses once the type is there."""
-    reasons: dict[str, str] = {}
+    reasons = forbidden_always(current, changes)
     if "claimant" in changes:
         reasons["claimant"] = "Cannot update claimant property"
     if changes.get("active", True) is not True:
         reasons["active"] = "Cannot modify active property"
-    for name in _SET_AT_CREATION:
-        if name in changes and bool(changes[name]) != bool(current.get(name)):
-            reasons[name] = f"Cannot modify {name} property once the bucket type was created"
     if "datatype" in changes and changes["datatype"] != current.get("datatype"):
         reasons["datatype"] = (
             "Cannot update datatype on existing bucket"
@@ -114,6 +139,17 @@ def forbidden_changes(
     if isinstance(precision, int) and isinstance(precision_now, int) and precision > precision_now:
         reasons["hll_precision"] = f"Cannot increase hll_precision above {precision_now}"
     return reasons
+
+
+def forbidden_always(
+    current: Mapping[str, object], changes: Mapping[str, object]
+) -> dict[str, str]:
+    """Changes that every bucket refuses, of a type or of none."""
+    return {
+        name: f"cannot update {name} property"
+        for name in _SET_AT_CREATION
+        if name in changes and bool(changes[name]) != bool(current.get(name))
+    }
 
 
 def known_names() -> frozenset[str]:
@@ -174,9 +210,10 @@ def _hll_precision(value: object) -> object:
     raise ValueError("hll_precision must be an integer between 4 and 16")
 
 
-_BOOLEANS = (
+BOOLEANS = (
     "allow_mult",
     "basic_quorum",
+    "consistent",
     "dvv_enabled",
     "last_write_wins",
     "notfound_ok",
@@ -184,27 +221,28 @@ _BOOLEANS = (
     "stat_tracked",
     "write_once",
 )
-_POSITIVES = ("big_vclock", "old_vclock", "small_vclock")
-_QUORUMS = ("r", "rw", "w")
-_QUORUMS_FROM_0 = ("dw", "pr", "pw", "node_confirms")
+POSITIVES = ("big_vclock", "old_vclock", "small_vclock")
+QUORUMS = ("r", "rw", "w")
+QUORUMS_FROM_0 = ("dw", "pr", "pw", "node_confirms")
 
 _CHECKS: Mapping[str, Callable[[object], object]] = {
-    **dict.fromkeys(_BOOLEANS, _boolean),
-    **dict.fromkeys(_POSITIVES, _positive),
-    **dict.fromkeys(_QUORUMS, _quorum_from(1)),
-    **dict.fromkeys(_QUORUMS_FROM_0, _quorum_from(0)),
+    **dict.fromkeys(BOOLEANS, _boolean),
+    **dict.fromkeys(POSITIVES, _positive),
+    **dict.fromkeys(QUORUMS, _quorum_from(1)),
+    **dict.fromkeys(QUORUMS_FROM_0, _quorum_from(0)),
     "n_val": _n_val,
     "sync_on_write": _sync_on_write,
     "hll_precision": _hll_precision,
 }
 
 _WANTED: Mapping[str, str] = {
-    **dict.fromkeys(_BOOLEANS, "true or false"),
-    **dict.fromkeys(_POSITIVES, "a whole number from 1"),
-    **dict.fromkeys(_QUORUMS, 'a whole number from 1, "one", "quorum" or "all"'),
-    **dict.fromkeys(_QUORUMS_FROM_0, 'a whole number from 0, "one", "quorum" or "all"'),
+    **dict.fromkeys(BOOLEANS, "true or false"),
+    **dict.fromkeys(POSITIVES, "a whole number from 1"),
+    **dict.fromkeys(QUORUMS, 'a whole number from 1, "one", "quorum" or "all"'),
+    **dict.fromkeys(QUORUMS_FROM_0, 'a whole number from 0, "one", "quorum" or "all"'),
     "n_val": f"a whole number from 1 to {N_MAX}",
     "sync_on_write": '"backend", "one" or "all"',
     "hll_precision": "a whole number from 4 to 16",
+    "consistent": f"false: {NOT_CONSISTENT}",
     "datatype": f"one of {', '.join(sorted(DATATYPES))}",
 }

@@ -281,6 +281,14 @@ class ReadTally:
         """A lost read in which nobody failed: the key is simply not there."""
         return self.errors == 0 and self._good == 0 and self._not_found > 0
 
+    @property
+    def may_be_not_found(self) -> bool:
+        """A lost read in which nobody failed and somebody holds nothing.
+
+        If the others hold tombstones alone, the key is simply not there either.
+        """
+        return self.errors == 0 and self._not_found > 0
+
     def shortfall(self, *, before_sending: bool = False) -> Shortfall:
         """The count to blame: PR where R is met or asks for no more than PR, else R (Riak's order).
 

@@ -10,6 +10,7 @@
     /admin/divergence     whether the replicas of each partition are equal; `?keys_max=100` names
                           so many of the keys that are not, `?timeout=60000` takes so many ms
     /admin/tombstones     deleted keys this very node holds, and what those it is to forget wait for
+    /admin/bucket-types   see `bucket_types`
 
 A bucket type goes before the bucket: `/admin/local/T/B/K`.
 """

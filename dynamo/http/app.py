@@ -12,8 +12,9 @@ handlers. Errors of the store become statuses here and nowhere else:
     CodecError            503    what a replica holds makes no sense    Retry-After
     anything else         500    the store's own fault, logged
 
-The answer to a write that failed says how far it came: `X-Dynamo-Acks`, how many replicas are known
-to have it, and `X-Dynamo-Definite`, whether it certainly had no effect.
+The answer to a write that failed says how far it came: `X-Dynamo-Acks`, how many nodes are known
+to have it, and `X-Dynamo-Definite`, whether it certainly had no effect; where it may have had some,
+a second line below Riak's text says so in words. The first line stays Riak's: clients match on it.
 """
 
 import asyncio
@@ -30,7 +31,6 @@ from dynamo.core.figures import Count, Figure, Gauge
 from dynamo.errors import (
     BadRequest,
     CodecError,
-    DeadlineExceeded,
     DynamoError,
     NotReady,
     Overloaded,
@@ -40,12 +40,17 @@ from dynamo.errors import (
 )
 from dynamo.http.admin import Admin
 from dynamo.http.admission import BEAT_S, Admission
+from dynamo.http.bucket_types import BucketTypes
 from dynamo.http.buckets import Buckets
+from dynamo.http.compression import Compressor
 from dynamo.http.connections import Connection, Connections
+from dynamo.http.description import Description
 from dynamo.http.exchange import Answer, BodyReader, whole
 from dynamo.http.framing import DATA_PATHS
 from dynamo.http.metrics import Metrics
-from dynamo.http.objects import Objects
+from dynamo.http.negotiation import takes_gzip
+from dynamo.http.objects import Objects, receipt_line
+from dynamo.http.preflist import Preflist
 from dynamo.http.render import http_date
 from dynamo.http.reply import FORBIDDEN, NO_PATH, NOT_IMPLEMENTED, Reply, Stream, page, text
 from dynamo.http.routes import Resource, Target, resolve
@@ -67,6 +72,7 @@ _ALWAYS_THERE: Final = frozenset(
         Resource.ROOT,
         Resource.STATS,
         Resource.METRICS,
+        Resource.DESCRIPTION,
         Resource.ADMIN_MEMBERS,
         Resource.ADMIN_RING,
         Resource.ADMIN_LOCATE,
@@ -99,11 +105,14 @@ class HttpServer:
         self._requests = 0
         self._refused = 0
         self._shed = 0
+        self._shed_reads = 0
         self._failures = 0
         self._stamp = ""
         self._refusals: dict[str, bytes] = {}
         self._stamped_at_s = -1
+        self._info = ServerInfo(node, self.figures)
         self._handlers = self._route()
+        self._compressor = Compressor()
         self._connections: Connections | None = None
         self._listener: asyncio.Server | None = None
 
@@ -118,7 +127,8 @@ class HttpServer:
         objects = Objects(self._node, bodies)
         buckets = Buckets(self._node, bodies)
         admin = Admin(self._node)
-        info = ServerInfo(self._node, self.figures)
+        types = BucketTypes(self._node, bodies)
+        info = self._info
         metrics = Metrics(
             (*self._node.operations.figures, *self.figures), self._node.config.node_id
         )
@@ -132,12 +142,14 @@ class HttpServer:
             Resource.PING: get(info.ping),
             Resource.STATS: get(info.stats),
             Resource.METRICS: get(metrics.scrape),
+            Resource.DESCRIPTION: get(Description().read),
             Resource.OBJECT: {
                 **get(objects.read),
                 "POST": objects.store,
                 "PUT": objects.store,
                 "DELETE": objects.delete,
             },
+            Resource.PREFLIST: get(Preflist(self._node).read),
             Resource.KEYS: {**get(buckets.keys), "POST": objects.store},
             Resource.BUCKETS: get(buckets.buckets),
             Resource.OLD_BUCKET: {
@@ -156,6 +168,9 @@ class HttpServer:
             Resource.ADMIN_HINTS_WAIT: {"POST": admin.wait_for_hints},
             Resource.ADMIN_DIVERGENCE: get(admin.divergence),
             Resource.ADMIN_TOMBSTONES: get(admin.tombstones),
+            Resource.ADMIN_BUCKET_TYPES: get(types.list),
+            Resource.ADMIN_BUCKET_TYPE: {**get(types.status), "PUT": types.create},
+            Resource.ADMIN_BUCKET_TYPE_ACTIVATE: {"POST": types.activate},
         }
 
     # -- life ------------------------------------------------------------------------------------
@@ -186,6 +201,7 @@ class HttpServer:
         now_s = loop.time()
         self._admission.beat(now_s - self._beaten_s)
         self._beaten_s = now_s
+        self._info.look(now_s)
         self._beat = loop.call_later(BEAT_S, self._keep_time)
 
     @property
@@ -205,6 +221,12 @@ class HttpServer:
             self._connections.pre_shutdown()  # idle ones end at once
             # It waits so long for handlers to end, and as long again after it cancelled them.
             await self._connections.shutdown(STOP_S_MAX / 2)
+        self._compressor.close()
+
+    @property
+    def methods(self) -> Mapping[Resource, frozenset[str]]:
+        """What can be asked of each resource."""
+        return {resource: frozenset(of_it) for resource, of_it in self._handlers.items()}
 
     @property
     def figures(self) -> tuple[Figure, ...]:
@@ -219,6 +241,12 @@ class HttpServer:
             Count("http_requests", "requests of clients", lambda: self._requests),
             Count("http_refused", "requests refused, most for overload", lambda: self._refused),
             Count("http_shed", "requests refused for what is at work already", lambda: self._shed),
+            Count("node_get_fsm_rejected", "reads among those", lambda: self._shed_reads),
+            Count(
+                "node_put_fsm_rejected",
+                "writes among those",
+                lambda: self._shed - self._shed_reads,
+            ),
             Count("http_failures", "requests that failed by a fault", lambda: self._failures),
             Gauge("http_connections", "connections of clients", self._connections_open),
         )
@@ -232,26 +260,37 @@ class HttpServer:
         self._requests += 1
         if not cast("Connection", request.protocol).take_let_in():
             if self._is_refused(request):
-                self._refused += 1
-                self._shed += 1
+                self._note_shed(request.method)
                 return Answer(request, self._refusal(request.method), self._head_stamp())
             self._admission.begin()
         try:
-            reply = await self._reply(request)
-        except DynamoError as error:
-            reply = self._reply_to(error, request)
-        except Exception:
-            log.exception("a handler failed", extra={"method": request.method})
-            self._failures += 1
-            reply = _failed(request.method, text(500, "internal error\n"), None)
+            reply = await self._reply_or_failure(request)
+            if takes_gzip(request.headers.get("Accept-Encoding")):
+                reply = await self._compressor.compressed(reply)
         finally:
             self._admission.end()
         return Answer(request, reply, self._head_stamp())
+
+    async def _reply_or_failure(self, request: web.BaseRequest) -> Reply | Stream:
+        try:
+            return await self._reply(request)
+        except DynamoError as error:
+            return self._reply_to(error, request)
+        except Exception:
+            log.exception("a handler failed", extra={"method": request.method})
+            self._failures += 1
+            return _failed(request.method, text(500, "internal error\n"), None)
 
     def _is_refused(self, request: web.BaseRequest) -> bool:
         if self._admission.is_full:
             return True
         return self._admission.is_closed and request.raw_path.startswith(DATA_PATHS)
+
+    def _note_shed(self, method: str) -> None:
+        self._refused += 1
+        self._shed += 1
+        if method not in _WRITING:
+            self._shed_reads += 1
 
     def _refusal(self, method: str) -> Reply:
         if self._admission.is_full:
@@ -263,8 +302,7 @@ class HttpServer:
     def _refusal_bytes(self, method: str) -> bytes:
         """The whole answer to a request that is refused as it is read."""
         self._requests += 1
-        self._refused += 1
-        self._shed += 1
+        self._note_shed(method)
         stamp = self._head_stamp()
         refusal = self._refusals.get(method)
         if refusal is None:
@@ -310,6 +348,9 @@ class HttpServer:
 
     def _broken(self, request: web.BaseRequest, exc: BaseException | None, said: str) -> Answer:
         """The answer to what is no HTTP request."""
+        if exc is not None:
+            # Its frames hold the connection, and that holds it: 30 KB until garbage is collected.
+            exc.__traceback__ = None
         if isinstance(exc, BadHttpMethod):
             reply = NOT_IMPLEMENTED
         else:
@@ -330,15 +371,24 @@ class HttpServer:
 def _failed(method: str, reply: Reply, error: DynamoError | None) -> Reply:
     """`reply` to a request that failed, with what a client needs to know to go on."""
     head = reply.head
+    body = reply.body
     if reply.status == 503:
         head += _RETRY
     if method in _WRITING:
         definite = reply.status == 503 if error is None else error.definite
-        acks = 0  # of a write that was never sent, `got` counts those that could have been asked
-        if isinstance(error, QuorumError | DeadlineExceeded) and not error.definite:
-            acks = error.got
+        acks = error.acks if isinstance(error, RequestError) else 0
         head += f"X-Dynamo-Acks: {acks}\r\nX-Dynamo-Definite: {str(definite).lower()}\r\n"
-    return reply._replace(head=head)
+        if reply.status == 503 and not definite:
+            body += _in_doubt(acks)
+    if error is not None and error.receipt:
+        head += receipt_line(error.receipt)
+    return reply._replace(head=head, body=body)
+
+
+def _in_doubt(acks: int) -> bytes:
+    """What is known of a write that failed and cannot be taken back."""
+    nodes = {0: "no node that is known of", 1: "1 node"}.get(acks, f"{acks} nodes")
+    return f"stored by {nodes}; it may still take effect\n".encode()
 
 
 def _advertised(resource: Resource, handlers: Mapping[str, Handler]) -> list[str]:

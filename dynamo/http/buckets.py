@@ -10,8 +10,8 @@ from typing import cast
 
 from aiohttp import web
 
-from dynamo.core.ids import DEFAULT_BUCKET_TYPE, Bucket
-from dynamo.errors import DeadlineExceeded, QuorumError, RequestError
+from dynamo.core.ids import DEFAULT_BUCKET_TYPE, Bucket, encode_bucket
+from dynamo.errors import DeadlineExceeded, DynamoError, QuorumError
 from dynamo.http.exchange import BodyReader
 from dynamo.http.negotiation import choose
 from dynamo.http.reply import (
@@ -69,12 +69,12 @@ class Buckets:
         body = await self._bodies.read(request)
         if isinstance(body, Reply):
             return body
-        changes = _changes(body)
+        changes = changes_in(body)
         if changes is None:
             what = "bucket" if target.bucket else "bucket type"
             return text(400, f"{what} {_BAD_BODY}")
         bucket = Bucket(target.bucket_type, target.bucket)
-        if request.headers.get("Content-Type", "").partition(";")[0].strip() != "application/json":
+        if not _is_json(request):
             return UNSUPPORTED_MEDIA_TYPE
         if not target.bucket and target.bucket_type == DEFAULT_BUCKET_TYPE:
             return json_reply("no_default_update", 400)
@@ -98,23 +98,27 @@ class Buckets:
 
     async def keys(self, request: web.BaseRequest, target: Target, query: str) -> Reply | Stream:
         """GET of the keys of a bucket; on an old path along with its properties."""
+        given = parse_query(query)
+        wanted = given.get("keys")
+        lists = wanted in ("true", "stream")
+        # An old path without keys is one of properties, which know no timeout.
+        asks_keys = lists or target.style is not Style.OLD
+        timeout_s = _timeout_s(given, KEYS_TIMEOUT_MS) if asks_keys else 0.0
         if choose(request.headers.get("Accept"), ("application/json",)) is None:
             return NOT_ACCEPTABLE
-        given = parse_query(query)
-        properties = self._node.properties.of(Bucket(target.bucket_type, target.bucket))
+        bucket = Bucket(target.bucket_type, target.bucket)
+        properties = self._node.properties.of(bucket)
         if properties is None:
             return NO_PATH
-        wanted = given.get("keys")
         first: dict[str, object] = {}
         if target.style is Style.OLD and given.get("props") != "false":
             first = self._properties(target) or {}
-        if wanted not in ("true", "stream"):
+        if not lists:
             lists_nothing = target.style is Style.OLD and not first
             return NO_PATH if lists_nothing else json_reply(first)
+        encode_bucket(bucket)  # refused now if it is none, as long as a status can say so
         pages = self._node.listing.keys(
-            Bucket(target.bucket_type, target.bucket),
-            properties.n_val,
-            timeout_s=_timeout_s(given, KEYS_TIMEOUT_MS),
+            bucket, properties.read_quorum(), properties.conflicts, timeout_s=timeout_s
         )
         if wanted == "true":
             return await _whole("keys", pages, first)
@@ -122,9 +126,10 @@ class Buckets:
 
     async def buckets(self, request: web.BaseRequest, target: Target, query: str) -> Reply | Stream:
         """GET of the buckets of a type that hold keys."""
+        given = parse_query(query)
+        timeout_s = _timeout_s(given, BUCKETS_TIMEOUT_MS)
         if choose(request.headers.get("Accept"), ("application/json",)) is None:
             return NOT_ACCEPTABLE
-        given = parse_query(query)
         properties = self._node.properties.of(Bucket(target.bucket_type, b""))
         if properties is None:
             return NO_PATH
@@ -133,8 +138,9 @@ class Buckets:
             return json_reply({"buckets": []})
         pages = self._node.listing.buckets(
             target.bucket_type,
-            properties.n_val,
-            timeout_s=_timeout_s(given, BUCKETS_TIMEOUT_MS),
+            properties.read_quorum(),
+            properties.conflicts,
+            timeout_s=timeout_s,
         )
         if wanted == "true":
             return await _whole("buckets", pages, {})
@@ -156,7 +162,12 @@ def json_reply(said: object, status: int = 200) -> Reply:
     return Reply(status, JSON + VARY, json_bytes(said))
 
 
-def _changes(body: bytes) -> Mapping[str, object] | None:
+def _is_json(request: web.BaseRequest) -> bool:
+    media_type = request.headers.get("Content-Type", "").partition(";")[0]
+    return media_type.strip().lower() == "application/json"
+
+
+def changes_in(body: bytes) -> Mapping[str, object] | None:
     """The properties in the body of a PUT; None if it has another form."""
     try:
         said = json.loads(body)
@@ -174,17 +185,20 @@ def _timeout_s(given: Mapping[str, str], otherwise_ms: int) -> float:
 async def _whole(
     name: str, pages: AsyncIterator[list[bytes]], first: Mapping[str, object]
 ) -> Reply:
-    names: list[str] = []
+    # Each page becomes JSON as it comes: all of them at once would hold up everybody else.
+    parts: list[bytes] = []
     size = 0
     try:
         async for page in pages:
-            names += [as_text(entry) for entry in page]
-            size += sum(map(len, page)) + 4 * len(page)
+            part = json_bytes([as_text(entry) for entry in page])[1:-1]
+            parts.append(part)
+            size += len(part) + 1
             if size > LIST_BYTES_MAX:
                 return json_reply({"error": f"longer than {LIST_BYTES_MAX} bytes: stream it"})
-    except RequestError as error:
+    except DynamoError as error:
         return json_reply({"error": _reason(error)})
-    return json_reply({**first, name: names})
+    head = json_bytes({**first, name: []}).removesuffix(b"]}")
+    return Reply(200, JSON + VARY, b"%b%b]}" % (head, b",".join(parts)))
 
 
 async def _streamed(
@@ -195,13 +209,13 @@ async def _streamed(
     try:
         async for page in pages:
             yield json_bytes({name: [as_text(entry) for entry in page]})
-    except RequestError as error:
+    except DynamoError as error:
         yield json_bytes({"error": _reason(error)})
         return
     yield json_bytes({name: []})
 
 
-def _reason(error: RequestError) -> str:
+def _reason(error: DynamoError) -> str:
     """In Riak's words, where it has some."""
     if isinstance(error, DeadlineExceeded):
         return "timeout"

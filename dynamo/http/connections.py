@@ -5,7 +5,10 @@ import logging
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 
-from aiohttp import web
+from aiohttp import StreamReader, web
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.http import RawRequestMessage
+from multidict import CIMultiDict, CIMultiDictProxy
 
 from dynamo.http.admission import Admission
 from dynamo.http.exchange import Answer
@@ -32,6 +35,27 @@ Refusal = Callable[[str], bytes]
 """The whole answer to a request of that method which is refused."""
 
 
+def _request(
+    message: RawRequestMessage,
+    payload: StreamReader,
+    protocol: web.RequestHandler,
+    writer: AbstractStreamWriter,
+    task: "asyncio.Task[None]",
+) -> web.BaseRequest:
+    """A request whose headers have each name once: lines of one name are one list."""
+    headers = message.headers
+    if len(set(headers)) < len(headers):
+        message = message._replace(headers=_joined(headers))
+    return web.BaseRequest(message, payload, protocol, writer, task, task.get_loop())
+
+
+def _joined(headers: "CIMultiDictProxy[str]") -> "CIMultiDictProxy[str]":
+    joined: CIMultiDict[str] = CIMultiDict()
+    for name, value in headers.items():
+        joined[name] = f"{joined[name]}, {value}" if name in joined else value
+    return CIMultiDictProxy(joined)
+
+
 class Connections(web.Server):
     """All connections of clients: aiohttp's low-level server.
 
@@ -45,7 +69,7 @@ class Connections(web.Server):
         admission: Admission,
         refusal: Refusal,
     ) -> None:
-        super().__init__(answer, handler_cancellation=True)
+        super().__init__(answer, handler_cancellation=True, request_factory=_request)
         self._broken = broken
         self._admission = admission
         self._refusal = refusal

@@ -1,4 +1,4 @@
-"""What a client will take: media types, charsets, ranges, and If-... conditions. Pure.
+"""What a client will take: media types, charsets, gzip, ranges, and If-... conditions. Pure.
 
 Both sides of the conditions are known only after a read; that and the write that follows it are two
 steps, so a condition guards against what was there before the request, not against a race.
@@ -61,6 +61,12 @@ def _matches(wanted: str, offer: str) -> bool:
 
 def _by_quality(listed: str) -> list[str]:
     """The names in a list of preferences, lower case, best first, without those at zero."""
+    admitted = [entry for entry in _ranked(listed) if entry[1] > 0]
+    return [name for name, _ in sorted(admitted, key=lambda entry: -entry[1])]
+
+
+def _ranked(listed: str) -> list[tuple[str, float]]:
+    """The names in a list of preferences, lower case, and how much each is wanted, 0 to 1."""
     ranked = []
     for entry in listed.split(","):
         name, *parameters = (part.strip() for part in entry.split(";"))
@@ -68,9 +74,9 @@ def _by_quality(listed: str) -> list[str]:
         for parameter in parameters:
             if match := _QUALITY.fullmatch(parameter):
                 quality = float(match[1])
-        if name and quality > 0:
-            ranked.append((quality, name.lower()))
-    return [name for _, name in sorted(ranked, key=lambda entry: -entry[0])]
+        if name:
+            ranked.append((name.lower(), quality))
+    return ranked
 
 
 def charset_admitted(accept_charset: str | None, content_type: str) -> bool:
@@ -82,6 +88,33 @@ def charset_admitted(accept_charset: str | None, content_type: str) -> bool:
         if name.lower() == "charset":
             return not {charset.strip('"').lower(), "*"}.isdisjoint(_by_quality(accept_charset))
     return True
+
+
+# -- content codings -----------------------------------------------------------------------------
+
+
+def takes_gzip(accept_encoding: str | None) -> bool:
+    """Whether an answer is best sent with gzip.
+
+    Args:
+        accept_encoding: the header, None if there is none. Riak's way to read it: of gzip and
+            identity the one that it ranks higher, and identity where it only says `*`.
+    """
+    if accept_encoding is None:
+        return False
+    if len(accept_encoding) > _CACHED_CHARS_MAX:
+        return _takes_gzip(accept_encoding)
+    return _takes_gzip_cached(accept_encoding)
+
+
+def _takes_gzip(accept_encoding: str) -> bool:
+    ranked = dict(reversed(_ranked(accept_encoding)))  # the first of a name counts
+    if "gzip" in ranked:
+        return ranked["gzip"] > 0 and ranked["gzip"] >= ranked.get("identity", 0.0)
+    return ranked.get("*", 0.0) > 0 and ranked.get("identity") == 0
+
+
+_takes_gzip_cached = lru_cache(maxsize=256)(_takes_gzip)
 
 
 # -- conditions ----------------------------------------------------------------------------------

@@ -3,16 +3,21 @@
 Siblings are shown, never chosen from: a read that finds several answers 300 with all of them. The
 context in `X-Riak-Vclock` covers what that answer showed and nothing else, so a write that brings
 it back replaces just that (Dynamo 4.4).
+
+With `?trace=true` the answer carries a receipt in `X-Dynamo-Replicas`. It waits for it: until all
+who were asked have answered or were given up, at most until the request's own deadline.
 """
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
 from dynamo.core.ids import Bucket, Key
 from dynamo.core.properties import Properties
+from dynamo.core.receipts import encode_receipt
 from dynamo.core.siblings import Siblings
-from dynamo.errors import BadRequest, DeadlineExceeded
+from dynamo.errors import BadRequest, DeadlineExceeded, DynamoError
 from dynamo.http.exchange import BodyReader
 from dynamo.http.found import Found, context_line, find, lone_lines, version_lines
 from dynamo.http.negotiation import (
@@ -56,6 +61,7 @@ from dynamo.http.wire import (
     is_media_type,
     parameters,
 )
+from dynamo.node.tracing import Trace
 
 TIMEOUT_S_MAX = 3600.0
 
@@ -64,6 +70,9 @@ _KEY_BITS = 161  # what 27 digits to the base of 62 hold
 _TEXT_OR_PARTS = ("text/plain", "multipart/mixed")
 _PARTS_OR_TEXT = ("multipart/mixed", "text/plain")
 _MISSING_CONTENT_TYPE = text(400, "Missing Content-Type request header")
+
+Handle = Callable[[web.BaseRequest, Target, Parameters, Trace | None], Awaitable[Reply]]
+"""What answers a request for an object, and notes what comes of it if there is a trace."""
 
 
 class Objects:
@@ -75,9 +84,13 @@ class Objects:
 
     # -- reading ---------------------------------------------------------------------------------
 
-    async def read(self, request: web.BaseRequest, target: Target, query: str) -> Reply:
+    def read(self, request: web.BaseRequest, target: Target, query: str) -> Awaitable[Reply]:
         """GET or HEAD of an object."""
-        wanted = parameters(query)
+        return self._handled(self._read, request, target, parameters(query))
+
+    async def _read(
+        self, request: web.BaseRequest, target: Target, wanted: Parameters, trace: Trace | None
+    ) -> Reply:
         properties = self._node.properties.of(Bucket(target.bucket_type, target.bucket))
         if properties is None:
             return unknown_type(target.bucket_type)
@@ -89,6 +102,7 @@ class Objects:
             Key(target.bucket_type, target.bucket, target.key),
             quorum,
             timeout_s=self._timeout_s(wanted),
+            trace=trace,
         )
         found = find(state, properties.conflicts)
         if not found.values:
@@ -153,13 +167,17 @@ class Objects:
 
     # -- writing ---------------------------------------------------------------------------------
 
-    async def store(self, request: web.BaseRequest, target: Target, query: str) -> Reply:
+    def store(self, request: web.BaseRequest, target: Target, query: str) -> Awaitable[Reply]:
         """PUT or POST of an object; without a key in the path one is drawn."""
+        if not request.headers.get("Content-Type"):
+            return _at_once(_MISSING_CONTENT_TYPE)
+        return self._handled(self._store, request, target, parameters(query))
+
+    async def _store(
+        self, request: web.BaseRequest, target: Target, wanted: Parameters, trace: Trace | None
+    ) -> Reply:
         headers = request.headers
-        content_type = headers.get("Content-Type")
-        if not content_type:
-            return _MISSING_CONTENT_TYPE
-        wanted = parameters(query)
+        content_type = headers["Content-Type"]
         described = describe(headers, content_type, target)
         context = context_of(headers)
         properties = self._node.properties.of(Bucket(target.bucket_type, target.bucket))
@@ -174,7 +192,7 @@ class Objects:
         timeout_s = self._timeout_s(wanted)
         if target.key and _is_conditional(request):
             refusal, timeout_s = await self._check_conditions(
-                request, target, wanted, properties, timeout_s
+                request, target, wanted, properties, timeout_s, trace
             )
             if refusal is not None:
                 return refusal
@@ -195,6 +213,7 @@ class Objects:
             properties.conflicts,
             timeout_s=timeout_s,
             return_state=wanted.return_body,
+            trace=trace,
         )
         if written.state is None:
             if target.key:
@@ -215,9 +234,13 @@ class Objects:
         head = lone_lines(found, target) + VARY
         return Reply(200 if value.body else 204, head, value.body)
 
-    async def delete(self, request: web.BaseRequest, target: Target, query: str) -> Reply:
+    def delete(self, request: web.BaseRequest, target: Target, query: str) -> Awaitable[Reply]:
         """DELETE of an object."""
-        wanted = parameters(query)
+        return self._handled(self._delete, request, target, parameters(query))
+
+    async def _delete(
+        self, request: web.BaseRequest, target: Target, wanted: Parameters, trace: Trace | None
+    ) -> Reply:
         context = context_of(request.headers)
         properties = self._node.properties.of(Bucket(target.bucket_type, target.bucket))
         if properties is None:
@@ -229,7 +252,7 @@ class Objects:
         timeout_s = self._timeout_s(wanted)
         if _is_conditional(request):
             refusal, timeout_s = await self._check_conditions(
-                request, target, wanted, properties, timeout_s
+                request, target, wanted, properties, timeout_s, trace
             )
             if refusal is not None:
                 return refusal
@@ -240,6 +263,7 @@ class Objects:
             write_quorum,
             properties.conflicts,
             timeout_s=timeout_s,
+            trace=trace,
         )
         return STORED if deleted else NOT_FOUND
 
@@ -250,6 +274,7 @@ class Objects:
         wanted: Parameters,
         properties: Properties,
         timeout_s: float,
+        trace: Trace | None,
     ) -> tuple[Reply | None, float]:
         """Read what is there and hold a write's conditions against it.
 
@@ -262,6 +287,7 @@ class Objects:
             Key(target.bucket_type, target.bucket, target.key),
             properties.read_quorum(wanted.asked),
             timeout_s=timeout_s,
+            trace=trace,
         )
         found = find(state, properties.conflicts)
         refusal = None
@@ -288,6 +314,33 @@ class Objects:
 
     # -- both ------------------------------------------------------------------------------------
 
+    def _handled(
+        self, handle: Handle, request: web.BaseRequest, target: Target, wanted: Parameters
+    ) -> Awaitable[Reply]:
+        """No coroutine of its own: most requests want no receipt, and pay nothing for those."""
+        if wanted.trace:
+            return self._traced(handle, request, target, wanted)
+        return handle(request, target, wanted, None)
+
+    async def _traced(
+        self, handle: Handle, request: web.BaseRequest, target: Target, wanted: Parameters
+    ) -> Reply:
+        """Let `handle` answer, then wait for the receipt; an error carries it too."""
+        clock_s = asyncio.get_running_loop().time
+        trace = Trace(clock_s)
+        until_s = clock_s() + self._timeout_s(wanted)
+        try:
+            reply = await handle(request, target, wanted, trace)
+        except DynamoError as error:
+            await trace.whole(until_s)
+            trace.attach_to(error)
+            raise
+        await trace.whole(until_s)
+        receipt = trace.receipt()
+        if receipt.is_empty:
+            return reply
+        return reply._replace(head=reply.head + receipt_line(encode_receipt(receipt)))
+
     def _timeout_s(self, wanted: Parameters) -> float:
         if wanted.timeout_ms is None:
             return self._node.config.request_timeout_s
@@ -298,6 +351,15 @@ class Objects:
     def _drawn(self) -> str:
         """A name nobody drew before: for a key, for a boundary."""
         return base62(self._node.dice.getrandbits(_KEY_BITS), _KEY_DIGITS)
+
+
+async def _at_once(reply: Reply) -> Reply:
+    return reply
+
+
+def receipt_line(receipt: str) -> str:
+    """The header line with an encoded receipt."""
+    return f"X-Dynamo-Replicas: {receipt}\r\n"
 
 
 def _is_conditional(request: web.BaseRequest) -> bool:

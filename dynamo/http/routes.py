@@ -2,6 +2,7 @@
 
     /riak/B[/K]                      old
     /buckets/B/keys[/K], /props      the default bucket type
+    /buckets/B/keys/K/preflist       who is asked for a key
     /types/T/buckets/B/...           any bucket type; /types/default is the default one
 
 The raw path is split at slashes first, empty parts dropped, and each part decoded by itself: so
@@ -22,7 +23,9 @@ class Resource(enum.Enum):
     PING = enum.auto()
     STATS = enum.auto()
     METRICS = enum.auto()
+    DESCRIPTION = enum.auto()
     OBJECT = enum.auto()
+    PREFLIST = enum.auto()
     KEYS = enum.auto()
     BUCKETS = enum.auto()
     OLD_BUCKET = enum.auto()
@@ -37,6 +40,9 @@ class Resource(enum.Enum):
     ADMIN_HINTS_WAIT = enum.auto()
     ADMIN_DIVERGENCE = enum.auto()
     ADMIN_TOMBSTONES = enum.auto()
+    ADMIN_BUCKET_TYPES = enum.auto()
+    ADMIN_BUCKET_TYPE = enum.auto()
+    ADMIN_BUCKET_TYPE_ACTIVATE = enum.auto()
 
 
 class Style(enum.Enum):
@@ -63,6 +69,7 @@ _ALONE = {
     "ping": Resource.PING,
     "stats": Resource.STATS,
     "metrics": Resource.METRICS,
+    "openapi.json": Resource.DESCRIPTION,
     "buckets": Resource.BUCKETS,
 }
 _ADMIN: dict[tuple[str, ...], Resource] = {
@@ -72,6 +79,7 @@ _ADMIN: dict[tuple[str, ...], Resource] = {
     ("hints", "wait"): Resource.ADMIN_HINTS_WAIT,
     ("divergence",): Resource.ADMIN_DIVERGENCE,
     ("tombstones",): Resource.ADMIN_TOMBSTONES,
+    ("bucket-types",): Resource.ADMIN_BUCKET_TYPES,
 }
 
 
@@ -87,6 +95,8 @@ def resolve(path: str) -> Route | None:
         case ["buckets", bucket, "keys", key]:
             target = Target(Style.BUCKETS, DEFAULT_BUCKET_TYPE, decode(bucket), decode(key))
             return Resource.OBJECT, target
+        case ["buckets", bucket, "keys", key, "preflist"]:
+            return Resource.PREFLIST, Target(bucket=decode(bucket), key=decode(key))
         case ["types", bucket_type, *rest]:
             return _typed(decode(bucket_type), rest)
         case ["buckets", bucket, kind]:
@@ -124,6 +134,8 @@ def _typed(bucket_type: bytes, rest: list[str]) -> Route | None:
     match rest:
         case ["buckets", bucket, "keys", key]:
             return Resource.OBJECT, target._replace(bucket=decode(bucket), key=decode(key))
+        case ["buckets", bucket, "keys", key, "preflist"]:
+            return Resource.PREFLIST, target._replace(bucket=decode(bucket), key=decode(key))
         case ["buckets", bucket, kind]:
             return _in_bucket(target._replace(bucket=decode(bucket)), kind)
         case ["buckets"]:
@@ -154,6 +166,8 @@ def _admin(report: str, names: list[str]) -> Route | None:
         return resource, _NOBODY
     if report == "members" and len(names) == 1:
         return Resource.ADMIN_MEMBER, Target(key=decode(names[0]))
+    if report == "bucket-types":
+        return _admin_bucket_type(names)
     if report not in ("locate", "local"):
         return None
     resource = Resource.ADMIN_LOCATE if report == "locate" else Resource.ADMIN_LOCAL
@@ -165,4 +179,14 @@ def _admin(report: str, names: list[str]) -> Route | None:
         case ["buckets", _, "keys", _] | ["types", _, "buckets", _, "keys", _]:
             route = resolve("/" + "/".join(names))
             return None if route is None else (resource, route[1])
+    return None
+
+
+def _admin_bucket_type(names: list[str]) -> Route | None:
+    """`/admin/bucket-types/T`, and its activation below it."""
+    match names:
+        case [bucket_type]:
+            return Resource.ADMIN_BUCKET_TYPE, Target(Style.TYPES, decode(bucket_type))
+        case [bucket_type, "activate"]:
+            return Resource.ADMIN_BUCKET_TYPE_ACTIVATE, Target(Style.TYPES, decode(bucket_type))
     return None

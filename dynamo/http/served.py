@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Protocol
 
 from dynamo.config import ClusterConfig, NodeConfig
+from dynamo.core.bucket_types import TypeStatus
 from dynamo.core.divergence import DivergenceReport
 from dynamo.core.figures import Figure
 from dynamo.core.ids import Bucket, Key, NodeId
@@ -14,6 +15,7 @@ from dynamo.core.ring import Ring
 from dynamo.core.siblings import Context, Siblings
 from dynamo.core.tombstones import TombstoneReport
 from dynamo.core.values import Value
+from dynamo.node.tracing import Trace
 
 Member = Mapping[str, object]
 """A member as `/admin/members` shows it; it has at least `node`, `http` and `opinion`."""
@@ -33,7 +35,9 @@ class WrittenAnswer(Protocol):
 class ServedCoordinator(Protocol):
     """Reads and writes. All raise RequestError, and end in time."""
 
-    async def get(self, key: Key, quorum: ReadQuorum, *, timeout_s: float) -> Siblings:
+    async def get(
+        self, key: Key, quorum: ReadQuorum, *, timeout_s: float, trace: Trace | None = None
+    ) -> Siblings:
         """What is known of `key`; EMPTY if it was never written."""
         ...
 
@@ -47,6 +51,7 @@ class ServedCoordinator(Protocol):
         *,
         timeout_s: float,
         return_state: bool = False,
+        trace: Trace | None = None,
     ) -> WrittenAnswer:
         """Store `value` as the successor of what `context` covers."""
         ...
@@ -60,6 +65,7 @@ class ServedCoordinator(Protocol):
         conflicts: Conflicts,
         *,
         timeout_s: float,
+        trace: Trace | None = None,
     ) -> bool:
         """Store a tombstone; False if no context is given and nothing is there."""
         ...
@@ -68,12 +74,14 @@ class ServedCoordinator(Protocol):
 class ServedListing(Protocol):
     """Names of keys and buckets, page by page, each name once, in no order."""
 
-    def keys(self, bucket: Bucket, n: int, *, timeout_s: float) -> AsyncIterator[list[bytes]]:
+    def keys(
+        self, bucket: Bucket, quorum: ReadQuorum, conflicts: Conflicts, *, timeout_s: float
+    ) -> AsyncIterator[list[bytes]]:
         """The keys of a bucket that have a value."""
         ...
 
     def buckets(
-        self, bucket_type: bytes, n: int, *, timeout_s: float
+        self, bucket_type: bytes, quorum: ReadQuorum, conflicts: Conflicts, *, timeout_s: float
     ) -> AsyncIterator[list[bytes]]:
         """The buckets of a type that have such keys."""
         ...
@@ -104,6 +112,34 @@ class ServedBucketProperties(Protocol):
 
     async def reset(self, bucket: Bucket) -> None:
         """Give a bucket its type's properties back."""
+        ...
+
+
+class ServedBucketTypes(Protocol):
+    """Making bucket types, on all nodes."""
+
+    def known(self) -> Mapping[bytes, bool]:
+        """All types by name, and whether each is active; the default one first."""
+        ...
+
+    async def status(self, name: bytes) -> TypeStatus | None:
+        """How far a type has come; None if there is none."""
+        ...
+
+    async def create(self, name: bytes, given: Mapping[str, object]) -> None:
+        """Create a type that is not active yet.
+
+        Raises:
+            BadRequest: it is refused.
+        """
+        ...
+
+    async def activate(self, name: bytes) -> bool:
+        """Let a type be used. Returns False if it is active already.
+
+        Raises:
+            BadRequest: there is no such type, or not all nodes know it.
+        """
         ...
 
 
@@ -196,6 +232,8 @@ class ServedNode(Protocol):
     def properties(self) -> ServedProperties: ...
     @property
     def bucket_properties(self) -> ServedBucketProperties: ...
+    @property
+    def bucket_types(self) -> ServedBucketTypes: ...
     @property
     def operations(self) -> ServedOperations: ...
     @property

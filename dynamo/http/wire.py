@@ -35,9 +35,12 @@ _OURS = "x-riak-"
 _META = "x-riak-meta-"
 _INDEX = "x-riak-index-"
 
-_QUORUM_PARAMETERS = ("r", "w", "dw", "rw", "pw", "pr", "node_confirms")
-_BOOLEAN_PARAMETERS = ("basic_quorum", "notfound_ok", "asis", "sloppy_quorum")
-_SYNC_WORDS = frozenset({"default", "backend", "one", "all"})
+QUORUM_PARAMETERS = ("r", "w", "dw", "rw", "pw", "pr", "node_confirms")
+BOOLEAN_PARAMETERS = ("basic_quorum", "notfound_ok", "asis")
+SYNC_WORDS = frozenset({"default", "backend", "one", "all"})
+_SLOPPY = {"true": True, "false": False}
+"""Not a parameter in Riak, which ignores it; so what is neither is ignored here."""
+
 _BAD_SYNC = (
     "sync_on_write query parameter must be one of the following words: [default,\n"
     + " " * 67
@@ -59,12 +62,14 @@ class Parameters(NamedTuple):
     Attributes:
         timeout_ms: None if it does not say.
         vtag: which sibling is wanted.
+        trace: a receipt is wanted.
     """
 
     asked: Asked = NOTHING_ASKED
     timeout_ms: int | None = None
     vtag: str | None = None
     return_body: bool = False
+    trace: bool = False
 
 
 NO_PARAMETERS = Parameters()
@@ -96,10 +101,10 @@ def _parameters(query: str) -> Parameters:
     given = parse_query(query)
     timeout_ms = timeout_of(given)
     wrong: list[str] = []
-    counts = {name: _count(name, given, wrong) for name in _QUORUM_PARAMETERS}
-    if given.get("sync_on_write", "default").lower() not in _SYNC_WORDS:
+    counts = {name: _count(name, given, wrong) for name in QUORUM_PARAMETERS}
+    if given.get("sync_on_write", "default").lower() not in SYNC_WORDS:
         wrong.append(_BAD_SYNC)
-    flags = {name: _flag(name, given, wrong) for name in _BOOLEAN_PARAMETERS}
+    flags = {name: _flag(name, given, wrong) for name in BOOLEAN_PARAMETERS}
     if wrong:
         raise BadRequest("\n".join(wrong))
     asked = Asked(
@@ -107,13 +112,14 @@ def _parameters(query: str) -> Parameters:
         **counts,
         basic_quorum=flags["basic_quorum"],
         notfound_ok=flags["notfound_ok"],
-        sloppy_quorum=flags["sloppy_quorum"],
+        sloppy_quorum=_SLOPPY.get(given.get("sloppy_quorum", "").lower()),
     )
     return Parameters(
         asked=NOTHING_ASKED if asked == NOTHING_ASKED else asked,
         timeout_ms=timeout_ms,
         vtag=given.get("vtag"),
         return_body=given.get("returnbody") == "true",
+        trace=given.get("trace") == "true",
     )
 
 
@@ -121,7 +127,7 @@ _parameters_cached = lru_cache(maxsize=256)(_parameters)
 
 
 def timeout_of(given: Mapping[str, str]) -> int | None:
-    """The `timeout` parameter in milliseconds.
+    """The `timeout` parameter in milliseconds; what nobody will live to see is cut off.
 
     Raises:
         BadRequest: it is no whole number of at least 0.
@@ -130,13 +136,13 @@ def timeout_of(given: Mapping[str, str]) -> int | None:
     if value is None:
         return None
     if _WHOLE_NUMBER.fullmatch(value) and int(value) >= 0:
-        return int(value)
+        return min(int(value), COUNT_MAX)
     raise BadRequest(f'Bad timeout value "{value}"')
 
 
 def _count(name: str, given: Mapping[str, str], wrong: list[str]) -> Count | None:
     value = given.get(name, "default")
-    if value == "default":
+    if value in ("default", "backend"):  # Riak takes the latter too, a word of `sync_on_write`
         return None
     if value in WORDS:
         return value
@@ -243,12 +249,22 @@ def describe(headers: Headers, content_type: str, target: Target) -> Described:
         elif name == "content-encoding":
             content_encoding = value
     return Described(
-        content_type,
+        _kept(content_type) if ";" in content_type else content_type,
         content_encoding,
         tuple(meta.items()),
         links_of(links, target) if links else (),
         indexes_of(indexed) if indexed else (),
     )
+
+
+def _kept(content_type: str) -> str:
+    """A media type and its charset; other parameters are not Riak's to keep."""
+    media_type, *parameters = content_type.split(";")
+    for parameter in parameters:
+        name, _, charset = parameter.partition("=")
+        if name.strip().lower() == "charset" and charset.strip():
+            return f"{media_type.strip()}; charset={charset.strip()}"
+    return media_type.strip()
 
 
 def _add(lines: dict[str, str], name: str, value: str) -> None:

@@ -2,8 +2,7 @@
 
 from collections.abc import Mapping
 
-from dynamo.core.facts import NAME_BYTES_MAX, Fact
-from dynamo.core.ids import Bucket
+from dynamo.core.ids import BUCKET_BYTES_MAX, Bucket
 from dynamo.errors import BadRequest
 from dynamo.node.cluster_view import ClusterView
 from dynamo.node.publishing import Publisher
@@ -23,15 +22,19 @@ class BucketProperties:
             BadRequest: the changes are refused.
             StorageError: they could not be written down here; gossip may spread them all the same.
         """
-        await self._publish(self._view.properties.changed(bucket, changes, self._view.me))
+        if len(bucket.bucket) > BUCKET_BYTES_MAX:
+            raise BadRequest(
+                f"a bucket has 1 to {BUCKET_BYTES_MAX} bytes, got {len(bucket.bucket)}"
+            )
+        fact = self._view.properties.changed(bucket, changes, self._view.me)
+        await self._publisher.publish(fact)
 
     async def reset(self, bucket: Bucket) -> None:
-        """Give a bucket its type's properties back."""
+        """Give a bucket its type's properties back.
+
+        Raises:
+            StorageError: as `change`.
+        """
         fact = self._view.properties.reset(bucket, self._view.me)
         if fact is not None:
-            await self._publish(fact)
-
-    async def _publish(self, fact: Fact) -> None:
-        if len(fact.name) > NAME_BYTES_MAX:
-            raise BadRequest("the bucket's name is too long to have properties of its own")
-        await self._publisher.publish(fact)
+            await self._publisher.publish(fact)

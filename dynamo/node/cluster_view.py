@@ -8,17 +8,17 @@ a key lives.
 import logging
 from collections.abc import Callable
 
-from dynamo.core.facts import MEMBER, PROPERTIES, Fact, FactBook
+from dynamo.core.facts import MEMBER, PROPERTIES, TYPE, Fact, FactBook
 from dynamo.core.ids import NodeId
 from dynamo.core.membership import MemberRecord, Membership, MemberState, decode_member
-from dynamo.core.properties import PropertyBook
+from dynamo.core.property_book import PropertyBook
 from dynamo.core.ring import PreferenceList, Ring, RingMember, Slot
 from dynamo.errors import CodecError
 
 log = logging.getLogger(__name__)
 
 FACTS_MAX = 8192
-"""Members, and buckets with properties of their own; a peer cannot fill the memory with them."""
+"""Members, bucket types, changed buckets; a peer cannot fill the memory with them."""
 
 
 class ClusterView:
@@ -28,7 +28,7 @@ class ClusterView:
         me: this node.
         facts: all that gossip brought or this node said.
         membership: the member records among them.
-        properties: the bucket properties among them.
+        properties: the bucket types and bucket properties among them.
         ring: the placement that follows from the members.
         reachable: nodes that answer, this one included.
         on_change: called after a new fact was taken.
@@ -61,7 +61,7 @@ class ClusterView:
             if not self.facts.merge(fact):
                 return False
             self._apply_member(record)
-        elif kind == PROPERTIES:
+        elif kind in (PROPERTIES, TYPE):
             self.properties.check(fact)
             if not self.facts.merge(fact):
                 return False

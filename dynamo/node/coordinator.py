@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from dynamo.core.codec import (
+    clock_of,
     decode_context,
     decode_siblings,
     decode_value,
@@ -21,7 +22,8 @@ from dynamo.core.codec import (
 )
 from dynamo.core.conflicts import is_live
 from dynamo.core.ids import Key, NodeId, decode_key, encode_key
-from dynamo.core.quorum import N_MAX, Conflicts, ReadQuorum, WriteQuorum
+from dynamo.core.quorum import N_MAX, Conflicts, ReadQuorum, Verdict, WriteQuorum, WriteTally
+from dynamo.core.receipts import encode_receipt
 from dynamo.core.ring import Slot
 from dynamo.core.siblings import Context, Siblings
 from dynamo.core.values import Value
@@ -41,7 +43,8 @@ from dynamo.node.pacing import Pacer
 from dynamo.node.reads import Read
 from dynamo.node.replica import Replica
 from dynamo.node.stats import Distribution, Stats
-from dynamo.node.writes import Send, Write
+from dynamo.node.tracing import Trace
+from dynamo.node.writes import Send, Write, doomed
 from dynamo.rpc.failures import to_error
 from dynamo.rpc.messages import Failed, ForwardPut, PutDone
 from dynamo.rpc.peers import Peers
@@ -68,12 +71,14 @@ class _Work(NamedTuple):
         new: what it says.
         quorum: what is enough.
         deadline_s: by the loop's clock.
+        trace: None if nobody wants a receipt.
     """
 
     request: ForwardPut
     new: NewValue
     quorum: WriteQuorum
     deadline_s: float
+    trace: Trace | None
 
 
 class Coordinator:
@@ -110,8 +115,16 @@ class Coordinator:
 
     # -- reads -----------------------------------------------------------------------------------
 
-    async def get(self, key: Key, quorum: ReadQuorum, *, timeout_s: float) -> Siblings:
+    async def get(
+        self, key: Key, quorum: ReadQuorum, *, timeout_s: float, trace: Trace | None = None
+    ) -> Siblings:
         """What the answering replicas know of `key` together; EMPTY if it was never written.
+
+        Args:
+            key: what to read.
+            quorum: what is enough.
+            timeout_s: for all of it.
+            trace: where it is noted what comes of it, if anybody wants to know.
 
         Raises:
             BadRequest: the key is no key.
@@ -123,6 +136,8 @@ class Coordinator:
         counters = self._stats.counters
         counters.node_gets += 1
         self._stats.gets.add()
+        self._stats.gets_at_work += 1
+        notes = None if trace is None else trace.begin_read(self._view.me)
         try:
             read = Read(
                 encoded,
@@ -133,12 +148,16 @@ class Coordinator:
                 replica_timeout_s=self._replica_timeout_s,
                 repair_until_s=started_s + self._stragglers_s_max if self._read_repair else None,
                 counters=counters,
+                notes=notes,
             )
             deadline = asyncio.get_running_loop().call_later(timeout_s, read.expire)
             try:
                 read.start()
                 state = await read.done
                 self._stats.answered(state)
+                if notes is not None:
+                    notes.met()
+                    notes.of_version(clock_of(encode_siblings(state)))
                 return state
             finally:
                 deadline.cancel()
@@ -146,6 +165,7 @@ class Coordinator:
             counters.reads_unmet += 1
             raise
         finally:
+            self._stats.gets_at_work -= 1
             self._ended(self._stats.get_latency, started_s)
 
     def _ended(self, latency: Distribution, started_s: float) -> None:
@@ -165,8 +185,12 @@ class Coordinator:
         *,
         timeout_s: float,
         return_state: bool = False,
+        trace: Trace | None = None,
     ) -> Written:
         """Store `value` as the successor of what `context` covers.
+
+        A write that is traced and forwarded is answered when the receipt is whole, which can be
+        long after its quorum was met.
 
         Raises:
             BadRequest: the key is no key, or it has too many siblings already; definite.
@@ -193,16 +217,20 @@ class Coordinator:
             ],
             conflicts,
             return_state,
+            trace is not None,
         )
+        self._stats.puts_at_work += 1
         try:
             new = NewValue(request.key, request.value, context or {}, conflicts)
-            work = _Work(request, new, quorum, started_s + timeout_s)
+            work = _Work(request, new, quorum, started_s + timeout_s, trace)
             return await self._route(work)
         except DynamoError:
             counters.writes_unmet += 1
             raise
         finally:
-            self._ended(self._stats.put_latency, started_s)
+            self._stats.puts_at_work -= 1
+            if trace is None:  # waiting for a receipt says nothing of how long writes take
+                self._ended(self._stats.put_latency, started_s)
 
     async def delete(
         self,
@@ -213,24 +241,49 @@ class Coordinator:
         conflicts: Conflicts,
         *,
         timeout_s: float,
+        trace: Trace | None = None,
     ) -> bool:
         """Store a tombstone over what `context` covers; without a context, over what a read shows.
 
         Returns False, and stores nothing, if no context is given and there is nothing to delete.
+        Where a tombstone could not be stored anyway, nothing is read.
 
         Raises:
             RequestError: as `get` and `put`.
         """
         deadline_s = self._clock_s() + timeout_s
         if context is None:
-            state = await self.get(key, read, timeout_s=timeout_s)
+            self._check_storable(key, write, trace)
+            state = await self.get(key, read, timeout_s=timeout_s, trace=trace)
             if not is_live(state):
                 return False
             context = state.context()
         tombstone = Value(body=b"", content_type="", modified_at_ms=self._wall_ms(), deleted=True)
         remaining_s = max(deadline_s - self._clock_s(), 0.0)
-        await self.put(key, tombstone, context, write, conflicts, timeout_s=remaining_s)
+        await self.put(
+            key, tombstone, context, write, conflicts, timeout_s=remaining_s, trace=trace
+        )
         return True
+
+    def _check_storable(self, key: Key, quorum: WriteQuorum, trace: Trace | None) -> None:
+        """See that a write that this node would coordinate is not doomed before it is begun.
+
+        Of one that it would forward, the other node knows better who can be reached.
+
+        Raises:
+            QuorumError: it is doomed; definite.
+        """
+        slots = self._view.slots(encode_key(key), quorum.n, sloppy=quorum.sloppy)
+        if any(stands_in_for is None for _, stands_in_for in slots) and not self._is_primary(slots):
+            return
+        tally = WriteTally(quorum)
+        for _, stands_in_for in slots:
+            tally.asked(primary=stands_in_for is None)
+        if tally.verdict is Verdict.LOST:
+            self._stats.counters.writes_unmet += 1
+            if trace is not None:
+                trace.begin_write(self._view.me)
+            raise doomed(tally)
 
     async def forwarded(self, request: ForwardPut, deadline_s: float) -> PutDone:
         """Coordinate a write that a peer forwarded.
@@ -244,9 +297,29 @@ class Coordinator:
         decode_value(request.value)
         context = decode_context(request.context) if request.context else {}
         new = NewValue(request.key, request.value, context, Conflicts(request.policy))
-        work = _Work(request, new, quorum, deadline_s)
-        done = await self._coordinate(work, self._slots(work))
-        return PutDone(done.acks, encode_siblings(done.state) if done.state else b"")
+        trace = Trace(self._clock_s) if request.trace else None
+        work = _Work(request, new, quorum, deadline_s, trace)
+        try:
+            done = await self._coordinate(work, self._slots(work))
+        except DynamoError as error:
+            if trace is not None:
+                await self._close(trace, deadline_s)
+                trace.attach_to(error)
+            raise
+        receipt = ""
+        if trace is not None:
+            await self._close(trace, deadline_s)
+            receipt = encode_receipt(trace.receipt())
+        return PutDone(done.acks, encode_siblings(done.state) if done.state else b"", receipt)
+
+    async def _close(self, trace: Trace, deadline_s: float) -> None:
+        """Wait for the rest of a forwarded write's receipt.
+
+        Half of the time that is left, no more: the answer must be back before whoever forwarded it
+        gives up, or a write that was stored would be said to be in doubt for its receipt's sake.
+        """
+        now_s = self._clock_s()
+        await trace.whole(now_s + max(deadline_s - now_s, 0.0) / 2)
 
     def _slots(self, work: "_Work") -> tuple[Slot, ...]:
         return self._view.slots(work.request.key, work.quorum.n, sloppy=work.quorum.sloppy)
@@ -274,7 +347,7 @@ class Coordinator:
         overloaded: Overloaded | None = None
         for node in primaries:
             try:
-                done = await self._forward(node, work.request, work.deadline_s)
+                done = await self._forward(node, work)
             except Overloaded as error:
                 if overloaded is not None:
                     raise
@@ -289,9 +362,7 @@ class Coordinator:
     def _is_primary(self, slots: tuple[Slot, ...]) -> bool:
         return Slot(self._view.me, None) in slots
 
-    async def _forward(
-        self, node: NodeId, request: ForwardPut, deadline_s: float
-    ) -> Written | None:
+    async def _forward(self, node: NodeId, work: "_Work") -> Written | None:
         """Have `node` coordinate. None if it cannot be reached, or does not serve.
 
         Raises:
@@ -299,17 +370,22 @@ class Coordinator:
             DynamoError: as `put`.
         """
         self._stats.counters.coord_redirs += 1
-        remaining_s = deadline_s - self._clock_s()
+        sent_s = self._clock_s()
+        remaining_s = work.deadline_s - sent_s
         if remaining_s <= 0:
             raise DeadlineExceeded(definite=True)
+        if work.trace is not None:
+            work.trace.forwarded(node, self._view.me)
         try:
-            reply = await self._peers.call(node, request, remaining_s)
+            reply = await self._peers.call(node, work.request, remaining_s)
         except PeerError as error:
             if error.definite:
                 return None
-            if self._clock_s() >= deadline_s:
+            if self._clock_s() >= work.deadline_s:
                 raise DeadlineExceeded from error
             raise OutcomeUnknown(f"{node}, which coordinated the write, was lost") from error
+        if work.trace is not None and isinstance(reply, PutDone | Failed):
+            work.trace.told(node, self._view.me, reply.receipt, self._clock_s() - sent_s)
         if isinstance(reply, PutDone):
             return Written(
                 acks=reply.acks, state=decode_siblings(reply.state) if reply.state else None
@@ -325,6 +401,7 @@ class Coordinator:
         if self._clock_s() >= work.deadline_s:
             raise DeadlineExceeded(definite=True)  # nobody waits; nothing was sent
         key = work.request.key
+        notes = None if work.trace is None else work.trace.begin_write(self._view.me)
         write = Write(
             key,
             slots,
@@ -336,6 +413,7 @@ class Coordinator:
             replica_timeout_s=self._replica_timeout_s,
             replaces_until_s=self._clock_s() + self._stragglers_s_max,
             counters=self._stats.counters,
+            notes=notes,
         )
         me = self._view.me
 
@@ -353,6 +431,8 @@ class Coordinator:
             await write.done
         finally:
             deadline.cancel()
+        if notes is not None:
+            notes.met()
         return Written(
             acks=write.acks, state=decode_siblings(state) if work.request.return_state else None
         )

@@ -38,7 +38,7 @@ class FactMemory:
     def keep(self, name: bytes) -> None:
         """Begin to write down the newest fact of that name; if it fails, gossip brings it again."""
         try:
-            self._commit(name, _kept)
+            self._commit(self._newest(name), _kept)
         except Overloaded as error:
             log.warning("a fact was not written down", extra={"reason": str(error)})
 
@@ -47,6 +47,15 @@ class FactMemory:
 
         Raises:
             StorageError: they could not be stored.
+            Overloaded: too much waits for the disk.
+        """
+        await self.write(self._newest(name))
+
+    async def write(self, fact: Fact) -> None:
+        """Return once a fact is durable that the book need not have; it replaces what is kept.
+
+        Raises:
+            StorageError: it could not be stored.
             Overloaded: too much waits for the disk.
         """
         durable: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -59,13 +68,16 @@ class FactMemory:
             else:
                 durable.set_exception(error)
 
-        self._commit(name, ended)
+        self._commit(fact, ended)
         await durable
 
-    def _commit(self, name: bytes, on_commit: OnCommit) -> None:
+    def _newest(self, name: bytes) -> Fact:
         fact = self._book.get(name)
         assert fact is not None, "it was learnt"
-        self._engine.commit([Put(Table.META, _PREFIX + name, encode_fact(fact))], on_commit)
+        return fact
+
+    def _commit(self, fact: Fact, on_commit: OnCommit) -> None:
+        self._engine.commit([Put(Table.META, _PREFIX + fact.name, encode_fact(fact))], on_commit)
 
 
 def _kept(error: StorageError | None) -> None:

@@ -93,6 +93,7 @@ class Joining:
     async def join(self) -> None:
         """Wait until this node holds its part of the ring, and those who joined with it theirs."""
         started_s = self._clock_s()
+        is_new = self._mine().state is MemberState.JOINING
         while (mine := self._mine()).state is MemberState.JOINING:
             if self._may_choose(started_s):
                 self._choose(mine)
@@ -100,6 +101,8 @@ class Joining:
             await self._ask_seeds()
             await asyncio.sleep(LOOK_S)
         await self._push_mine()
+        if is_new:
+            await self._hear_again()
         await self._wait_for_companions()
         await self._wait_for_connections()
 
@@ -124,11 +127,28 @@ class Joining:
             if node in self._peers.connected:
                 await self._ask(node)
 
-    async def _ask(self, node: NodeId) -> None:
+    async def _ask(self, node: NodeId) -> bool:
+        """Exchange facts with a node; returns whether it answered."""
         try:
             await self._gossip.exchange(node)
         except DynamoError as error:
             log.debug("no news to be had", extra={"peer": node, "reason": str(error)})
+            return False
+        return True
+
+    async def _hear_again(self) -> None:
+        """Hear the news once more from one that knows of this node.
+
+        A first exchange may bring what was known just before somebody made sure that all know a
+        bucket type, all but a node that nobody knew of yet. Whoever has this node's record by now
+        either names it to those that make sure, or has what they told.
+        """
+        knowing = sorted(self._gossip.heard)
+        for _ in range(round(TURN_WAIT_S / LOOK_S) if knowing else 0):
+            for node in knowing:
+                if node in self._peers.connected and await self._ask(node):
+                    return
+            await asyncio.sleep(LOOK_S)
 
     async def _wait_for_companions(self) -> None:
         """Nodes that joined in the same moment should all have their part before any serves."""

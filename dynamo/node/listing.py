@@ -1,21 +1,45 @@
-"""Listing keys and buckets: every partition is asked once, page by page.
+"""Listing keys and buckets: every partition is scanned once, by as many replicas as a read asks.
 
-A coverage plan: for each partition one replica that can be reached is enough, since each holds all
-of the partition's keys but those it still has to be sent. This node's own partitions cost no
-network. A replica that fails in the middle is followed by the next one, after the last key that was
-seen.
+A coverage plan: of each partition R replicas go through their keys at the same time, page by page,
+and their pages are merged (`scans`). So with R + W > N whatever was acknowledged is listed, as it
+would be read, and a partition costs R scans, not N. A key of which one replica shows a value and
+another only a tombstone is settled by a read: what was deleted is not listed, and what replicas
+agree upon costs nothing.
+
+The first pages of the next partitions are asked for ahead. Nothing is read that nobody waits for
+otherwise: what is listed goes as fast as it is taken.
 """
 
-import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
+from typing import Protocol
 
-from dynamo.core.ids import Bucket, NodeId, decode_key, encode_bucket
-from dynamo.errors import DeadlineExceeded, DynamoError, QuorumError
+from dynamo.core.conflicts import shown
+from dynamo.core.ids import Bucket, Key, decode_key, encode_bucket
+from dynamo.core.quorum import Conflicts, ReadQuorum
+from dynamo.core.siblings import Siblings
+from dynamo.errors import DeadlineExceeded, Overloaded
 from dynamo.node.cluster_view import ClusterView
+from dynamo.node.scans import Coverage, Scan
 from dynamo.node.writes import Send
-from dynamo.rpc.messages import KeysPage, ListKeys, Reply
 
-PAGE_KEYS = 500
+LOOK_AHEAD = 4
+"""Partitions that are asked for their first page ahead: as many round trips in one."""
+
+BATCH_KEYS = 100
+"""Fewer names wait for those of the next partition, instead of going out by themselves."""
+
+LISTINGS_MAX = 64
+"""Each holds some pages while its client reads: 300 KB of common keys, 40 MB of the longest."""
+
+
+class Get(Protocol):
+    """How to read a key through a quorum."""
+
+    async def __call__(self, key: Key, quorum: ReadQuorum, *, timeout_s: float) -> Siblings:
+        """What the answering replicas know of `key` together."""
+        ...
 
 
 class Listing:
@@ -25,83 +49,144 @@ class Listing:
         self,
         view: ClusterView,
         send: Send,
+        get: Get,
         clock_s: Callable[[], float],
         *,
         replica_timeout_s: float,
     ) -> None:
         self._view = view
         self._send = send
+        self._get = get
         self._clock_s = clock_s
         self._replica_timeout_s = replica_timeout_s
+        self._at_work = 0
 
-    async def keys(self, bucket: Bucket, n: int, *, timeout_s: float) -> AsyncIterator[list[bytes]]:
-        """The names of all live keys of a bucket, a page at a time, each once, in no order.
+    async def keys(
+        self, bucket: Bucket, quorum: ReadQuorum, conflicts: Conflicts, *, timeout_s: float
+    ) -> AsyncIterator[list[bytes]]:
+        """The names of all live keys of a bucket, some at a time, each once, in no order.
 
         Raises:
             BadRequest: the bucket is none.
-            QuorumError: no replica of some partition can be reached.
+            QuorumError: too few replicas of some partition answered, or can.
             DeadlineExceeded: not in time.
+            Overloaded: too many listings are at work.
         """
-        deadline_s = self._clock_s() + timeout_s
         prefix = encode_bucket(bucket)
-        for partition in range(self._view.ring.partitions):
-            async for page in self._pages(partition, prefix, n, deadline_s, buckets_only=False):
-                yield [decode_key(key).key for key in page]
+        coverage = self._coverage(prefix, quorum, conflicts, timeout_s)
+        batch: list[bytes] = []
+        enough = 1  # the first names go out at once
+        with self._one_at_work():
+            for scan in self._scans(coverage):
+                while not scan.ended:
+                    if len(batch) >= enough:
+                        yield batch
+                        batch = []
+                        enough = BATCH_KEYS
+                    told = await scan.advance()
+                    batch += [key[len(prefix) :] for key in told.live]
+                    for key in told.contested:
+                        if await self._is_live(key, coverage):
+                            batch.append(key[len(prefix) :])
+            if batch:
+                yield batch
 
     async def buckets(
-        self, bucket_type: bytes, n: int, *, timeout_s: float
+        self, bucket_type: bytes, quorum: ReadQuorum, conflicts: Conflicts, *, timeout_s: float
     ) -> AsyncIterator[list[bytes]]:
         """The names of all buckets of a type that hold live keys, each once, in no order.
 
+        All are looked for by the same quorum and policy, those of the type.
+
         Raises:
-            QuorumError: no replica of some partition can be reached.
+            QuorumError: too few replicas of some partition answered, or can.
             DeadlineExceeded: not in time.
+            Overloaded: too many listings are at work.
         """
-        deadline_s = self._clock_s() + timeout_s
         prefix = bytes([len(bucket_type)]) + bucket_type
-        seen: set[bytes] = set()
+        coverage = self._coverage(prefix, quorum, conflicts, timeout_s, buckets_only=True)
+        listed: set[bytes] = set()
+        with self._one_at_work():
+            for scan in self._scans(coverage):
+                # Replicas that jump on at different keys do not say enough of a bucket together.
+                in_doubt: set[bytes] = set()
+                while not scan.ended:
+                    told = await scan.advance()
+                    in_doubt.update(decode_key(key).bucket for key in told.contested)
+                    found = {decode_key(key).bucket for key in told.live} - in_doubt - listed
+                    listed |= found
+                    if found:
+                        yield sorted(found)
+                for name in sorted(in_doubt - listed):
+                    whole = coverage.of_keys(encode_bucket(Bucket(bucket_type, name)))
+                    if await self._holds_keys(Scan(scan.partition, whole)):
+                        listed.add(name)
+                        yield [name]
+
+    @property
+    def at_work(self) -> int:
+        """How many listings have begun and not ended."""
+        return self._at_work
+
+    @contextmanager
+    def _one_at_work(self) -> Iterator[None]:
+        """Count a listing for as long as it lasts."""
+        if self._at_work >= LISTINGS_MAX:
+            raise Overloaded(f"{self._at_work} listings are at work, that is the most")
+        self._at_work += 1
+        try:
+            yield
+        finally:
+            self._at_work -= 1
+
+    def _coverage(
+        self,
+        prefix: bytes,
+        quorum: ReadQuorum,
+        conflicts: Conflicts,
+        timeout_s: float,
+        *,
+        buckets_only: bool = False,
+    ) -> Coverage:
+        return Coverage(
+            self._view,
+            self._send,
+            self._clock_s,
+            prefix=prefix,
+            quorum=quorum,
+            conflicts=conflicts,
+            buckets_only=buckets_only,
+            deadline_s=self._clock_s() + timeout_s,
+            replica_timeout_s=self._replica_timeout_s,
+        )
+
+    def _scans(self, coverage: Coverage) -> Iterator[Scan]:
+        """Scans of all partitions, the next few of them begun."""
+        begun: deque[Scan] = deque()
         for partition in range(self._view.ring.partitions):
-            async for page in self._pages(partition, prefix, n, deadline_s, buckets_only=True):
-                new = {decode_key(key).bucket for key in page} - seen
-                seen |= new
-                if new:
-                    yield sorted(new)
+            scan = Scan(partition, coverage)
+            scan.begin()
+            begun.append(scan)
+            if len(begun) > LOOK_AHEAD:
+                yield begun.popleft()
+        while begun:
+            yield begun.popleft()
 
-    async def _pages(
-        self, partition: int, prefix: bytes, n: int, deadline_s: float, *, buckets_only: bool
-    ) -> AsyncIterator[list[bytes]]:
-        """The pages of one partition, from the first of its replicas that lasts."""
-        after = b""
-        replicas = self._replicas(partition, n)
-        while replicas:
-            request = ListKeys(partition, prefix, after, PAGE_KEYS, buckets_only)
-            reply = await self._ask(replicas[0], request, deadline_s)
-            if not isinstance(reply, KeysPage):
-                replicas.pop(0)
-                continue
-            if reply.keys:
-                yield reply.keys
-            if not reply.last:
-                return
-            after = reply.last
-        raise QuorumError("R", needed=1, got=0, definite=True)
+    async def _holds_keys(self, scan: Scan) -> bool:
+        """Whether there is a live key in what is scanned."""
+        while not scan.ended:
+            told = await scan.advance()
+            if told.live:
+                return True
+            for key in told.contested:
+                if await self._is_live(key, scan.coverage):
+                    return True
+        return False
 
-    def _replicas(self, partition: int, n: int) -> list[NodeId]:
-        view = self._view
-        primaries = view.ring.preference_list(partition, n).primaries
-        reachable = [node for node in primaries if node in view.reachable]
-        return sorted(reachable, key=lambda node: node != view.me)
-
-    async def _ask(self, node: NodeId, request: ListKeys, deadline_s: float) -> object:
-        loop = asyncio.get_running_loop()
-        answered: asyncio.Future[Reply | DynamoError] = loop.create_future()
-
-        def on_reply(_node: NodeId, reply: Reply | DynamoError) -> None:
-            if not answered.done():
-                answered.set_result(reply)
-
-        remaining_s = deadline_s - self._clock_s()
+    async def _is_live(self, key: bytes, coverage: Coverage) -> bool:
+        """Whether a client would be shown a value of a key about which replicas differ."""
+        remaining_s = coverage.deadline_s - self._clock_s()
         if remaining_s <= 0:
             raise DeadlineExceeded(definite=True)
-        self._send(node, request, min(remaining_s, self._replica_timeout_s), on_reply)
-        return await answered
+        state = await self._get(decode_key(key), coverage.quorum, timeout_s=remaining_s)
+        return any(not value.deleted for _, value in shown(state, coverage.conflicts))

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from dynamo.core.conflicts import written
-from dynamo.core.ids import Actor
+from dynamo.core.ids import Actor, decode_key
 from dynamo.core.quorum import Conflicts
 from dynamo.core.siblings import Context, Siblings
 from dynamo.errors import BadRequest, StorageError
@@ -22,6 +22,10 @@ from dynamo.storage.engine import OnCommit
 from dynamo.storage.objects import ObjectStore
 
 log = logging.getLogger(__name__)
+
+OBJECT_BYTES_LARGE = 5 * 2**20
+SIBLINGS_MANY = 25
+"""From here on a write is logged, as Riak does: a reader gets, and a replica sends, all of it."""
 
 REST_S_MIN = 1.0
 REST_S_MAX = 300.0
@@ -79,7 +83,7 @@ class Minting:
 
         def update(state: Siblings, actor: Actor, floor: int) -> Siblings:
             after = written(state, actor, floor, new.value, new.context, new.conflicts)
-            self._check_size(state, after)
+            self._check_size(new, state, after)
             return after
 
         def stored(error: StorageError | None) -> None:
@@ -116,10 +120,26 @@ class Minting:
             self._rests_until_s = self._clock_s() + self._rest_s
             self._rest_s = min(2 * self._rest_s, REST_S_MAX)
 
-    def _check_size(self, state: Siblings, after: Siblings) -> None:
+    def _check_size(self, new: NewValue, state: Siblings, after: Siblings) -> None:
         siblings = len(after)
-        if siblings < 2:
-            return
+        size = len(new.value)
+        if siblings > 1:
+            self._check_siblings(state, after)
+            size = sum(len(value) for _, value in after.dots())
+        if size >= OBJECT_BYTES_LARGE or siblings >= SIBLINGS_MANY > len(state):
+            key = decode_key(new.key)
+            log.warning(
+                "an object is large",
+                extra={
+                    "bucket": f"{key.bucket!r:.80}",
+                    "key": f"{key.key!r:.80}",
+                    "bytes": size,
+                    "siblings": siblings,
+                },
+            )
+
+    def _check_siblings(self, state: Siblings, after: Siblings) -> None:
+        siblings = len(after)
         if siblings > max(self._siblings_max, len(state)):
             raise BadRequest(
                 f"the key has {len(state)} siblings, the most is {self._siblings_max};"

@@ -3,23 +3,17 @@
 import os
 from collections.abc import Callable
 
-from dynamo.core.detector import Detector
 from dynamo.core.figures import Count, Figure, Gauge, named
 from dynamo.core.ids import NodeId
 from dynamo.core.tombstones import TombstoneReport
 from dynamo.node.cluster_view import ClusterView
-from dynamo.node.handoff import Handoff
-from dynamo.node.heartbeats import Heartbeats
-from dynamo.node.pacing import Pacer
-from dynamo.node.scrubbing import Scrubbing
+from dynamo.node.holdings import Holdings
+from dynamo.node.links import Links
+from dynamo.node.listing import Listing
 from dynamo.node.stats import Stats
 from dynamo.node.tasks import Tasks
-from dynamo.node.tombstones import Tombstones
-from dynamo.rpc.peers import Peers
-from dynamo.rpc.server import Server
+from dynamo.node.upkeep import Upkeep
 from dynamo.storage.engine import Engine
-from dynamo.storage.hints import HintStore
-from dynamo.storage.objects import ObjectStore
 
 Figures = dict[str, int | float | str | list[str]]
 
@@ -34,35 +28,23 @@ class Operations:
     def __init__(
         self,
         view: ClusterView,
-        heartbeats: Heartbeats,
-        detector: Detector,
-        objects: ObjectStore,
-        hints: HintStore,
-        handoff: Handoff,
-        tombstones: Tombstones,
-        scrubbing: Scrubbing,
+        links: Links,
+        held: Holdings,
+        upkeep: Upkeep,
+        listing: Listing,
         stats: Stats,
-        pacer: Pacer,
         engine: Engine,
-        peers: Peers,
-        server: Server,
         tasks: Tasks,
         clock_s: Callable[[], float],
         wall_ms: Callable[[], int],
     ) -> None:
         self._view = view
-        self._heartbeats = heartbeats
-        self._detector = detector
-        self._objects = objects
-        self._hints = hints
-        self._handoff = handoff
-        self._tombstones = tombstones
-        self._scrubbing = scrubbing
+        self._links = links
+        self._held = held
+        self._upkeep = upkeep
+        self._listing = listing
         self._stats = stats
-        self._pacer = pacer
         self._engine = engine
-        self._peers = peers
-        self._server = server
         self._tasks = tasks
         self._clock_s = clock_s
         self._wall_ms = wall_ms
@@ -70,7 +52,7 @@ class Operations:
 
     def opinion(self, node: NodeId) -> str:
         """What this node thinks of another: up, suspect or down."""
-        return str(self._heartbeats.opinion(node))
+        return str(self._links.heartbeats.opinion(node))
 
     def members(self) -> list[dict[str, object]]:
         """All members as this node knows them, and what it thinks of them."""
@@ -88,7 +70,7 @@ class Operations:
                 "opinion": self.opinion(record.node_id),
                 "phi": 0.0
                 if record.node_id == self._view.me
-                else round(self._detector.phi(record.node_id, now_s), 2),
+                else round(self._links.detector.phi(record.node_id, now_s), 2),
             }
             for record in self._view.membership.all()
         ]
@@ -97,10 +79,10 @@ class Operations:
         """What this node itself holds for an encoded key: its copy, and hints by target."""
         hints = {
             target: state
-            for target in sorted(self._hints.targets())
-            if (state := self._hints.get(target, key)) is not None
+            for target in sorted(self._held.hints.targets())
+            if (state := self._held.hints.get(target, key)) is not None
         }
-        return self._objects.get(key), hints
+        return self._held.objects.get(key), hints
 
     def hints(self) -> list[dict[str, object]]:
         """What this node keeps for others, by whom it is for."""
@@ -114,13 +96,13 @@ class Operations:
                 "reachable": target in view.reachable,
                 "removed": view.is_removed(target),
             }
-            for target in sorted(self._hints.targets())
-            for held in [self._hints.held_for(target)]
+            for target in sorted(self._held.hints.targets())
+            for held in [self._held.hints.held_for(target)]
         ]
 
     def _oldest_age_s(self, target: NodeId, now_ms: int) -> float | None:
         """Of the hint that comes first; None while its row waits to be mended."""
-        rows = self._hints.rows(target, 0, 1)
+        rows = self._held.hints.rows(target, 0, 1)
         return max(now_ms - rows[0].hinted_at_ms, 0) / 1000 if rows else None
 
     async def wait_for_hints(self, timeout_s: float) -> dict[str, object]:
@@ -129,7 +111,7 @@ class Operations:
         Raises:
             Overloaded: too many wait already.
         """
-        waited = await self._handoff.wait(timeout_s)
+        waited = await self._upkeep.handoff.wait(timeout_s)
         return {
             "waited_for": waited.waited_for,
             "held": sum(waited.left.values()),
@@ -138,7 +120,7 @@ class Operations:
 
     def tombstones(self) -> TombstoneReport:
         """How many deleted keys this node holds, and what those that it is to forget wait for."""
-        return self._tombstones.report()
+        return self._upkeep.tombstones.report()
 
     def read_stats(self) -> Figures:
         """What this node counts, by the names that `/stats` shows."""
@@ -147,15 +129,17 @@ class Operations:
             **self._stats.recent_counts(),
             "os_pid": os.getpid(),
             "ring_members": [str(holder.node_id) for holder in self._view.membership.holders()],
-            "connected_nodes": sorted(str(node) for node in self._peers.connected),
+            "connected_nodes": sorted(str(node) for node in self._links.peers.connected),
         }
 
     def _parts_figures(self) -> list[Figure]:
         """What the parts of the node count themselves, or can be asked."""
-        view, hints, peers, server = self._view, self._hints, self._peers, self._server
-        engine, pacer, objects, tasks = self._engine, self._pacer, self._objects, self._tasks
-        scrubbing = self._scrubbing
+        view, engine, tasks = self._view, self._engine, self._tasks
+        hints, objects = self._held.hints, self._held.objects
+        peers, server = self._links.peers, self._links.server
+        pacer, scrubbing = self._upkeep.pacer, self._upkeep.scrubbing
         return [
+            Gauge("list_fsm_active", "listings at work now", lambda: self._listing.at_work),
             Gauge("ring_num_partitions", "partitions of the ring", lambda: view.ring.partitions),
             Gauge("peers_connected", "peers that can be sent to", lambda: len(peers.connected)),
             Count("requests_from_peers", "requests of peers", lambda: server.requests_in),
@@ -179,7 +163,7 @@ class Operations:
                 "hints dropped undelivered, being too old, too many or unreadable",
                 lambda: hints.counts.expired,
             ),
-            Gauge("tombstones_held", "deleted keys kept now", lambda: self._tombstones.held),
+            Gauge("tombstones_held", "deleted keys kept now", lambda: self._upkeep.tombstones.held),
             Gauge("hints_held", "hints kept now", lambda: hints.hints_held),
             Gauge("hints_bytes", "bytes of hints kept now", lambda: hints.bytes_held),
             Count("corrupted_records", "records that failed checks", lambda: objects.corrupted),

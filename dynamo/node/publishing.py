@@ -15,8 +15,8 @@ class Publisher:
         self._memory = memory
         self._gossip = gossip
 
-    async def publish(self, fact: Fact) -> None:
-        """Return once the fact is on disk here and some peers were told.
+    async def publish(self, fact: Fact, *, peers_max: int = PUSH_PEERS_MAX) -> None:
+        """Return once the fact is on disk here and so many of the peers in reach were told.
 
         Raises:
             CodecError: the fact makes no sense, or there are too many.
@@ -25,4 +25,4 @@ class Publisher:
         """
         self._view.learn(fact)
         await self._memory.keep_durably(fact.name)
-        await self._gossip.push(fact, peers_max=PUSH_PEERS_MAX)
+        await self._gossip.push(fact, peers_max=peers_max)

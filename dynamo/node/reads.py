@@ -11,13 +11,20 @@ read found are sent it (read repair, Dynamo 5).
 import asyncio
 import logging
 
-from dynamo.core.codec import clock_of, decode_clock, decode_siblings, encode_siblings
+from dynamo.core.codec import (
+    clock_of,
+    decode_clock,
+    decode_siblings,
+    encode_siblings,
+    only_tombstones,
+)
 from dynamo.core.ids import NodeId
 from dynamo.core.quorum import ReadQuorum, ReadTally, Verdict
 from dynamo.core.ring import Slot
 from dynamo.core.siblings import EMPTY, Clock, Siblings
 from dynamo.errors import CodecError, DeadlineExceeded, DynamoError, QuorumError
 from dynamo.node.stats import Counters
+from dynamo.node.tracing import Notes
 from dynamo.node.writes import Send
 from dynamo.rpc.messages import MISSING, Held, ReplicaGet, ReplicaPut, Reply
 
@@ -42,6 +49,7 @@ class Read:
         "_hedge",
         "_hedged",
         "_key",
+        "_notes",
         "_object_from",
         "_repair_until_s",
         "_repaired",
@@ -65,6 +73,7 @@ class Read:
         replica_timeout_s: float,
         repair_until_s: float | None,
         counters: Counters,
+        notes: Notes | None = None,
     ) -> None:
         """Nothing is sent yet.
 
@@ -78,6 +87,7 @@ class Read:
             repair_until_s: loop time after which nobody is repaired any more: what this read has
                 found may have been deleted and forgotten since. None: nobody ever is.
             counters: where fetches and repairs are counted.
+            notes: for the receipt, if one is asked for.
 
         Raises:
             QuorumError: even if all slots were to answer it would not be enough; definite.
@@ -87,6 +97,7 @@ class Read:
         self._send = send
         self._replica_timeout_s = replica_timeout_s
         self._counters = counters
+        self._notes = notes
         self._repair_until_s = repair_until_s
         self._repaired = repair_until_s is None
         self._clocks: dict[NodeId, bytes] = {}
@@ -110,6 +121,9 @@ class Read:
     def start(self) -> None:
         """Ask everybody, the one with the object last: it may be this node, and answer at once."""
         object_slot: Slot | None = None
+        if self._notes is not None:
+            for node, stands_in_for in self._slots:
+                self._notes.asked(node, stands_in_for)
         for slot in self._slots:
             if slot.node == self._object_from:
                 object_slot = slot
@@ -133,7 +147,16 @@ class Read:
             self._tally.failed(primary=primary)
             if node == self._object_from:
                 self._object_from = None
+        if self._notes is not None:
+            self._note(self._notes, node, reply)
         self._advance()
+
+    def _note(self, notes: Notes, node: NodeId, reply: Reply | DynamoError) -> None:
+        clock = self._clocks.get(node)
+        if clock is None:
+            notes.failed(node, reply)
+        else:
+            notes.held(node, clock)
 
     def _is_primary(self, node: NodeId) -> bool:
         for slot in self._slots:
@@ -177,6 +200,14 @@ class Read:
         if self._tally.only_not_found:
             self.done.set_result(EMPTY)
             return
+        if self._tally.may_be_not_found:
+            known = self._merged()
+            if known is None:
+                return  # what the others hold is being fetched
+            if not len(known) or only_tombstones(encode_siblings(known)):
+                if self._tally.settled:
+                    self.done.set_result(EMPTY)
+                return
         what, needed, got = self._tally.shortfall()
         self.done.set_exception(QuorumError(what, needed=needed, got=got, definite=True))
 
@@ -229,6 +260,8 @@ class Read:
             return
         self._fetching.add(node)
         self._counters.objects_fetched += 1
+        if self._notes is not None:
+            self._notes.fetches()
         slot = next(slot for slot in self._slots if slot.node == node)
         request = ReplicaGet(self._key, slot.stands_in_for or "", False)
         self._send(node, request, self._replica_timeout_s, self._on_fetched)
@@ -242,6 +275,8 @@ class Read:
         ):
             self._clocks.pop(node, None)
             self._tally.retracted(primary=self._is_primary(node))
+        if self._notes is not None:
+            self._notes.fetched(node, self._clocks.get(node), reply)
         self._advance()
 
     def _repair_primaries(self) -> None:
@@ -258,11 +293,15 @@ class Read:
         state = encode_siblings(known)
         clock = clock_of(state)
         request = ReplicaPut(self._key, state, "")
+        notes = self._notes
         for node, stands_in_for in self._slots:
             held = self._clocks.get(node, clock)
             if stands_in_for is None and held != clock:
                 self._count_repair(was_missing=held == MISSING)
-                self._send(node, request, self._replica_timeout_s, _ignore)
+                if notes is not None:
+                    notes.repairs(node, clock)
+                repaired = _ignore if notes is None else notes.repaired
+                self._send(node, request, self._replica_timeout_s, repaired)
 
     def _count_repair(self, *, was_missing: bool) -> None:
         self._counters.read_repairs += 1

@@ -7,9 +7,10 @@ which is what makes a replica cheap. Its own coordinator asks through the same d
 import logging
 from collections.abc import Callable
 
-from dynamo.core.codec import clock_of, decode_siblings
-from dynamo.core.conflicts import is_live
+from dynamo.core.codec import clock_of
+from dynamo.core.conflicts import shows_value
 from dynamo.core.ids import NodeId, is_node_id
+from dynamo.core.quorum import Conflicts
 from dynamo.errors import BadRequest, Corrupted, StorageError
 from dynamo.node.stats import Counters
 from dynamo.rpc.failures import to_failed
@@ -30,6 +31,8 @@ from dynamo.storage.objects import ObjectStore
 log = logging.getLogger(__name__)
 
 KEYS_PAGE_MAX = 1000
+
+_POLICIES = frozenset(Conflicts)
 
 COMPLAINT_EVERY = 1000
 """A full disk fails thousands of writes a second; the log need not."""
@@ -107,22 +110,48 @@ class Replica:
         return Held(bytes(clock_of(state)) if request.version_only else state)
 
     def list_keys(self, request: ListKeys) -> KeysPage:
-        """A page of the keys of a bucket in one partition; deleted ones are left out.
+        """A page of the keys of a bucket in one partition, the live and the dead.
 
         Raises:
-            BadRequest: the page is too large, or there is no such partition.
+            BadRequest: the page is too large, there is no such partition or policy, or it asks for
+                hints for nobody that could be a node.
+            CodecError: the page begins after what is no key.
+            StorageError: the disk cannot be read.
         """
         if not 0 <= request.partition < self._partitions:
             raise BadRequest(f"there is no partition {request.partition}")
         if not 0 < request.limit <= KEYS_PAGE_MAX:
             raise BadRequest(f"a page has 1 to {KEYS_PAGE_MAX} keys, got {request.limit}")
-        scan = self._objects.buckets if request.buckets_only else self._objects.keys
-        found, more = scan(request.partition, request.bucket, request.after, request.limit)
-        last = found[-1][0] if more else b""
-        return KeysPage([key for key, state in found if is_live(decode_siblings(state))], last)
+        if request.policy not in _POLICIES:
+            raise BadRequest(f"{request.policy} is no way to treat conflicts")
+        policy = Conflicts(request.policy)
+        found, last = self._held_keys(request, policy)
+        page = KeysPage([], [], last)
+        for key, state in found:
+            (page.keys if shows_value(state, policy) else page.dead).append(key)
+        return page
+
+    def _held_keys(
+        self, request: ListKeys, policy: Conflicts
+    ) -> tuple[list[tuple[bytes, bytes]], bytes]:
+        """Keys with their states, and the last one looked at if there may be more."""
+        partition, bucket, after, limit = request[:4]
+        objects = self._objects
+        if request.stands_in_for:
+            target = _target_of(request)
+            return self._hints.keys(
+                target, bucket, after, limit, lambda key: objects.partition_of(key) == partition
+            )
+        if request.buckets_only:
+            found, more = objects.buckets(
+                partition, bucket, after, limit, lambda state: shows_value(state, policy)
+            )
+        else:
+            found, more = objects.keys(partition, bucket, after, limit)
+        return found, found[-1][0] if more else b""
 
 
-def _target_of(request: ReplicaPut | ReplicaGet) -> NodeId:
+def _target_of(request: ReplicaPut | ReplicaGet | ListKeys) -> NodeId:
     if not is_node_id(request.stands_in_for):
         raise BadRequest(f"{request.stands_in_for!r:.80} is no node to stand in for")
     return NodeId(request.stands_in_for)

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, get_type_hints
 
-from dynamo.core.figures import Buckets, Count, Figure, Histogram
+from dynamo.core.figures import Buckets, Count, Figure, Gauge, Histogram
 from dynamo.core.siblings import Siblings
 
 WINDOW_S = 60
@@ -206,6 +206,8 @@ class Stats:
         counters: by adding one.
         gets: reads of the last minute.
         puts: writes of the last minute.
+        gets_at_work: reads that have begun and not ended.
+        puts_at_work: writes likewise.
         get_latency: of reads, in seconds, whatever came of them.
         put_latency: of writes, likewise.
         figures: what is counted here, declared.
@@ -215,12 +217,16 @@ class Stats:
         self.counters = Counters()
         self.gets = RecentCount(clock_s)
         self.puts = RecentCount(clock_s)
+        self.gets_at_work = 0
+        self.puts_at_work = 0
         self.get_latency = RecentLatency(clock_s)
         self.put_latency = RecentLatency(clock_s)
         self._siblings = Distribution(clock_s, SIBLINGS_BUCKETS)
         self._object_bytes = Distribution(clock_s, OBJECT_BUCKETS_BYTES)
         self.figures: list[Figure] = [
             *self.counters.figures(),
+            Gauge("node_get_fsm_active", "reads at work now", lambda: self.gets_at_work),
+            Gauge("node_put_fsm_active", "writes at work now", lambda: self.puts_at_work),
             _histogram("get_seconds", "time a read took", self.get_latency, "node_get_fsm_time"),
             _histogram("put_seconds", "time a write took", self.put_latency, "node_put_fsm_time"),
             _histogram(

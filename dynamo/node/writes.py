@@ -17,11 +17,13 @@ replica is missing from W, so clients are told of overload where it is.
 import asyncio
 from collections.abc import Callable, Sequence
 
+from dynamo.core.codec import clock_of
 from dynamo.core.ids import NodeId
 from dynamo.core.quorum import Verdict, WriteQuorum, WriteTally
 from dynamo.core.ring import Slot
 from dynamo.errors import DeadlineExceeded, DynamoError, Overloaded, QuorumError
 from dynamo.node.stats import Counters
+from dynamo.node.tracing import Notes
 from dynamo.rpc.failures import FailureCode
 from dynamo.rpc.messages import Done, Failed, ReplicaPut, Reply, Request
 
@@ -42,6 +44,7 @@ class Write:
         "_counters",
         "_key",
         "_me",
+        "_notes",
         "_primaries",
         "_quorum",
         "_replaces_until_s",
@@ -68,6 +71,7 @@ class Write:
         replica_timeout_s: float,
         replaces_until_s: float,
         counters: Counters,
+        notes: Notes | None = None,
     ) -> None:
         """Nothing is sent yet.
 
@@ -83,6 +87,7 @@ class Write:
             replaces_until_s: loop time after which nobody is replaced any more: what is written
                 may have been deleted and forgotten since.
             counters: where replacements are counted.
+            notes: for the receipt, if one is asked for.
 
         Raises:
             QuorumError: even if all slots were to answer it would not be enough; definite.
@@ -97,6 +102,7 @@ class Write:
         self._replica_timeout_s = replica_timeout_s
         self._replaces_until_s = replaces_until_s
         self._counters = counters
+        self._notes = notes
         self._state = b""
         self._waiting: dict[NodeId, NodeId | None] = {}
         self._tally = tally = WriteTally(quorum)
@@ -104,8 +110,7 @@ class Write:
             self._waiting[node] = stands_in_for
             tally.asked(primary=stands_in_for is None)
         if tally.verdict is Verdict.LOST:
-            what, needed, got = tally.shortfall(before_sending=True)
-            raise QuorumError(what, needed=needed, got=got, definite=True)
+            raise doomed(tally)
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     @property
@@ -116,11 +121,18 @@ class Write:
     def start(self, state: bytes, *, stored_by: NodeId | None) -> None:
         """Ask everybody; `stored_by` stores it by itself and reports by `on_reply`."""
         self._state = state
+        if self._notes is not None:
+            self._note_start(self._notes)
         for node, stands_in_for in self._waiting.items():
             if node != stored_by:
                 self._ask(node, stands_in_for)
         if len(self._waiting) < self._quorum.n:
             self._keep_for_those_without_a_slot()
+
+    def _note_start(self, notes: Notes) -> None:
+        notes.of_version(clock_of(self._state))
+        for node, stands_in_for in self._waiting.items():
+            notes.asked(node, stands_in_for)
 
     def _keep_for_those_without_a_slot(self) -> None:
         placed = {stands_in_for or node for node, stands_in_for in self._waiting.items()}
@@ -136,6 +148,8 @@ class Write:
         """A node that was asked answered; called once for each."""
         stands_in_for = self._waiting[node]
         tally = self._tally
+        if self._notes is not None:
+            self._notes.acknowledged(node, reply)
         if type(reply) is Done:
             tally.stored(primary=stands_in_for is None)
         else:
@@ -147,7 +161,9 @@ class Write:
                 self.done.set_result(None)
             elif verdict is Verdict.LOST:
                 what, needed, got = tally.shortfall()
-                self.done.set_exception(QuorumError(what, needed=needed, got=got, definite=False))
+                self.done.set_exception(
+                    QuorumError(what, needed=needed, got=got, definite=False, acks=tally.acks)
+                )
 
     def _make_good(self, primary: NodeId, failed: NodeId, reply: Reply | DynamoError) -> None:
         """Let somebody keep for `primary` what `failed` did not take."""
@@ -167,6 +183,8 @@ class Write:
         self._counters.stand_ins_asked += 1
         self._waiting[node] = primary
         self._tally.asked(primary=False)
+        if self._notes is not None:
+            self._notes.asked(node, primary)
         self._ask(node, primary)
         return True
 
@@ -174,12 +192,19 @@ class Write:
         """Keep a hint here; if that fails, anti-entropy mends."""
         self._counters.hints_kept_by_coordinator += 1
         request = ReplicaPut(self._key, self._state, primary)
-        self._send(self._me, request, self._replica_timeout_s, _ignore)
+        kept = _ignore if self._notes is None else self._notes.hints(primary)
+        self._send(self._me, request, self._replica_timeout_s, kept)
 
     def expire(self) -> None:
         """The request's deadline came; what was sent stays sent."""
         if not self.done.done():
-            self.done.set_exception(DeadlineExceeded(got=self.acks))
+            self.done.set_exception(DeadlineExceeded(acks=self.acks))
+
+
+def doomed(tally: WriteTally) -> QuorumError:
+    """Why a write is not even begun; nobody was asked yet."""
+    what, needed, got = tally.shortfall(before_sending=True)
+    return QuorumError(what, needed=needed, got=got, definite=True)
 
 
 def is_overloaded(reply: Reply | DynamoError) -> bool:

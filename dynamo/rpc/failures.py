@@ -57,6 +57,7 @@ _CLASSES: dict[int, type[DynamoError]] = {
     FailureCode.BAD_REQUEST: BadRequest,
     FailureCode.NOT_READY: NotReady,
     FailureCode.OVERLOADED: Overloaded,
+    FailureCode.DEADLINE: DeadlineExceeded,
     FailureCode.STORAGE: StorageError,
     FailureCode.COMMIT: CommitFailed,
     FailureCode.CORRUPTED: Corrupted,
@@ -72,21 +73,26 @@ def to_failed(error: DynamoError) -> Failed:
         text=str(error).encode("utf-8", "backslashreplace").decode()[:TEXT_CHARS_MAX],
         what=error.what if isinstance(error, QuorumError) else "",
         needed=error.needed if isinstance(error, QuorumError) else 0,
-        got=error.got if isinstance(error, QuorumError | DeadlineExceeded) else 0,
+        got=error.got if isinstance(error, QuorumError) else 0,
         definite=error.definite,
+        acks=error.acks if isinstance(error, RequestError) else 0,
+        receipt=error.receipt,
     )
 
 
 def to_error(failed: Failed) -> DynamoError:
     """The error that a reply carries; a code of a later version is a plain `RequestError`."""
+    error: DynamoError
     if failed.code == FailureCode.QUORUM:
-        return QuorumError(
+        error = QuorumError(
             failed.what, needed=failed.needed, got=failed.got, definite=failed.definite
         )
-    if failed.code == FailureCode.DEADLINE:
-        return DeadlineExceeded(failed.text, got=failed.got, definite=failed.definite)
-    error = _CLASSES.get(failed.code, RequestError)(failed.text)
-    error.definite = failed.definite
+    else:
+        error = _CLASSES.get(failed.code, RequestError)(failed.text)
+        error.definite = failed.definite
+    if isinstance(error, RequestError):
+        error.acks = failed.acks
+    error.receipt = failed.receipt
     return error
 
 

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import msgpack
 
+from dynamo.config import BUCKET_SETTINGS
 from dynamo.core.ids import NodeId, is_node_id
 from dynamo.errors import HandshakeRefused, ProtocolError
 from dynamo.rpc.frames import Body, frame
@@ -92,6 +93,11 @@ def _refusal(me: Identity, cluster: str, fingerprint: str, dialler: str, wanted:
     if cluster != me.cluster:
         return f"{me.node_id} is of cluster {_shown(me.cluster)}, {dialler} of {_shown(cluster)}"
     if fingerprint != me.cluster_fingerprint:
+        if _but_for_bucket_types(fingerprint) == _but_for_bucket_types(me.cluster_fingerprint):
+            return (
+                f"{me.node_id} and {dialler} have different settings for bucket types: [cluster]"
+                " bucket_types and bucket_defaults must be equal on all nodes"
+            )
         return (
             f"{me.node_id} has the cluster settings {_shown(me.cluster_fingerprint)},"
             f" {dialler} has {_shown(fingerprint)}"
@@ -99,6 +105,10 @@ def _refusal(me: Identity, cluster: str, fingerprint: str, dialler: str, wanted:
     if wanted != me.node_id:
         return f"{dialler} dialled {wanted}, but {me.node_id} listens there"
     return ""
+
+
+def _but_for_bucket_types(fingerprint: str) -> list[str]:
+    return [part for part in fingerprint.split(" ") if not part.startswith(f"{BUCKET_SETTINGS}=")]
 
 
 def welcome(me: Identity) -> bytes:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, get_type_hints
 
 from dynamo.errors import ProtocolError
 
-PROTOCOL_VERSION = 2
+PROTOCOL_VERSION = 3
 
 MISSING = b""
 """The encoded state (or clock) of a key that a replica does not hold."""
@@ -63,6 +63,7 @@ class ForwardPut(NamedTuple):
         quorum: n, w, pw, dw, node_confirms, sloppy (0 or 1).
         policy: how conflicts are treated, a `Conflicts` number.
         return_state: send the state after the write back.
+        trace: send a receipt back.
     """
 
     key: bytes
@@ -71,6 +72,7 @@ class ForwardPut(NamedTuple):
     quorum: list[int]
     policy: int
     return_state: bool
+    trace: bool
 
 
 class GossipOffer(NamedTuple):
@@ -91,6 +93,16 @@ class GossipExchange(NamedTuple):
     wanted: list[bytes]
 
 
+class ConfirmType(NamedTuple):
+    """Know this bucket type, durably. Answered by `TypeHeld`.
+
+    Attributes:
+        fact: encoded fact.
+    """
+
+    fact: bytes
+
+
 class ListKeys(NamedTuple):
     """Keys you hold of one bucket in one partition. Answered by `KeysPage`.
 
@@ -99,7 +111,10 @@ class ListKeys(NamedTuple):
         bucket: encoded bucket; the prefix of its keys. b"" for all buckets.
         after: the last encoded key of the page before; b"" for the first page.
         limit: at most this many keys.
-        buckets_only: at most one key of each bucket.
+        buckets_only: of each bucket no more than its first live key and the dead ones before it;
+            not heeded where hints are listed.
+        stands_in_for: list the hints for this node; "" for your own copies.
+        policy: what counts as live, a `Conflicts` number.
     """
 
     partition: int
@@ -107,6 +122,8 @@ class ListKeys(NamedTuple):
     after: bytes
     limit: int
     buckets_only: bool
+    stands_in_for: str
+    policy: int
 
 
 class ReadTrees(NamedTuple):
@@ -185,10 +202,12 @@ class PutDone(NamedTuple):
     Attributes:
         acks: how many physical nodes have it, so far.
         state: the state after the write if it was asked for, else b"".
+        receipt: JSON (`core/receipts.py`) if it was asked for, else "".
     """
 
     acks: int
     state: bytes
+    receipt: str
 
 
 class GossipDigest(NamedTuple):
@@ -204,15 +223,29 @@ class GossipFacts(NamedTuple):
     facts: list[bytes]
 
 
-class KeysPage(NamedTuple):
-    """Encoded keys in order, without those that are deleted.
+class TypeHeld(NamedTuple):
+    """What a node knows of a bucket type, and whom it knows to be in the cluster at that moment.
 
     Attributes:
-        keys: live ones.
-        last: the last key looked at, live or not, to go on after; b"" if there are no others.
+        fact: the newest of that name, encoded; durable if it is the one that was sent.
+        members: names of the records of all nodes that are not removed.
+    """
+
+    fact: bytes
+    members: list[bytes]
+
+
+class KeysPage(NamedTuple):
+    """Encoded keys in the order of their places on the disk.
+
+    Attributes:
+        keys: those of which a client would be shown a value.
+        dead: those of which there is something, but no such value.
+        last: the last key looked at, to go on after; b"" if there are no others.
     """
 
     keys: list[bytes]
+    dead: list[bytes]
     last: bytes
 
 
@@ -282,6 +315,8 @@ class Failed(NamedTuple):
         needed: of a quorum.
         got: of a quorum.
         definite: nothing was stored anywhere.
+        acks: how many nodes are known to have stored a write.
+        receipt: of a write, JSON (`core/receipts.py`) if it was asked for, else "".
     """
 
     code: int
@@ -290,6 +325,8 @@ class Failed(NamedTuple):
     needed: int
     got: int
     definite: bool
+    acks: int = 0
+    receipt: str = ""
 
 
 Request = (
@@ -299,6 +336,7 @@ Request = (
     | ForwardPut
     | GossipOffer
     | GossipExchange
+    | ConfirmType
     | ListKeys
     | ReadTrees
     | ListTreeKeys
@@ -311,6 +349,7 @@ Reply = (
     | PutDone
     | GossipDigest
     | GossipFacts
+    | TypeHeld
     | KeysPage
     | TreeDigests
     | TreeKeys
@@ -333,6 +372,7 @@ _NUMBERS: dict[type[Message], int] = {
     ListTreeKeys: 9,
     TombstoneAsk: 14,
     TombstoneCollect: 15,
+    ConfirmType: 16,
     Done: 64,
     Held: 65,
     PutDone: 66,
@@ -343,6 +383,7 @@ _NUMBERS: dict[type[Message], int] = {
     TreeKeys: 71,
     TombstoneStands: 76,
     TombstonesKept: 77,
+    TypeHeld: 78,
     Failed: 127,
 }
 

@@ -24,7 +24,7 @@ from typing import NamedTuple, TypeVar
 from dynamo.core.codec import decode_siblings
 from dynamo.core.ids import NodeId, decode_key
 from dynamo.errors import CommitFailed, Corrupted, Overloaded, StorageError
-from dynamo.storage.engine import Engine, OnCommit, Table
+from dynamo.storage.engine import KEY_BYTES_MAX, Engine, OnCommit, Table
 from dynamo.storage.hint_batch import Change, HintBatch
 from dynamo.storage.hint_rows import (
     LEDGER_PLACE,
@@ -54,6 +54,10 @@ _TRIM_MIN = 64
 _OPENING_ROWS = 1000
 _ROWS_AT_ONCE = 8
 
+# A listing of one partition looks at hints of all: 2,000 of 1 KiB take 2 ms.
+_LISTED_ROWS = 2000
+_LISTED_BYTES_MAX = 4 * 2**20
+
 
 class _Merge(NamedTuple):
     target: NodeId
@@ -70,6 +74,18 @@ class _Merge(NamedTuple):
 class _Removal(NamedTuple):
     change: Callable[[HintBatch], None]
     on_done: OnCommit
+
+
+class HintPage(NamedTuple):
+    """Some of the hints for one node.
+
+    Attributes:
+        found: encoded keys with their states.
+        last: the last key looked at, to go on after; b"" if there are no others.
+    """
+
+    found: list[tuple[bytes, bytes]]
+    last: bytes
 
 
 class Held(NamedTuple):
@@ -241,6 +257,60 @@ class HintStore:
                     self._mend_row(place)
             start = row_place(target, split_row_place(found[-1][0])[1] + 1)
         return rows
+
+    def keys(
+        self,
+        target: NodeId,
+        bucket: bytes,
+        after: bytes,
+        limit: int,
+        is_wanted: Callable[[bytes], bool],
+    ) -> HintPage:
+        """Durable hints for one target, in the order of their places.
+
+        A page is bounded by what it looks at, wanted or not, so it may be empty and others follow.
+        Hints that cannot be read are left out; whoever is to deliver them mends them.
+
+        Args:
+            target: for whom.
+            bucket: the encoded bucket; b"" for all.
+            after: the last key of the page before; b"" for the first page.
+            limit: at most this many, at least one.
+            is_wanted: whether an encoded key is.
+
+        Raises:
+            StorageError: the disk cannot be read.
+        """
+        prefix = prefix_of(target)
+        start = hint_place(target, after) if after else prefix + bucket
+        stop = after_prefix(prefix + bucket)
+        found: list[tuple[bytes, bytes]] = []
+        last = b""
+        while not last and (records := self._records_behind(start, stop)):
+            for place, record in records:
+                if len(place) < KEY_BYTES_MAX and not is_wanted(place[len(prefix) :]):
+                    last = place[len(prefix) :]
+                    continue
+                try:
+                    row, state = unseal_hint(place, record)
+                except Corrupted:
+                    continue
+                last = row.key
+                if is_wanted(last):
+                    found.append((last, state))
+                    if len(found) == limit:
+                        return HintPage(found, last)
+            start = records[-1][0]
+        return HintPage(found, last)
+
+    def _records_behind(self, start: bytes, stop: bytes | None) -> list[tuple[bytes, bytes]]:
+        """Some records at places behind `start` and before `stop`; none if there are none."""
+        scan = self._engine.scan
+        records = scan(Table.HINTS, start, stop, _LISTED_ROWS, _LISTED_BYTES_MAX)
+        if len(records) == 1 and records[0][0] == start:
+            # It took all the room there was, and has been seen already.
+            records = scan(Table.HINTS, start, stop, 2)
+        return records[1:] if records and records[0][0] == start else records
 
     def backlog(self) -> Backlog:
         """What is held now, to be waited for; give it back with `forget`."""

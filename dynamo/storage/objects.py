@@ -16,7 +16,7 @@ from dynamo.storage.engine import Engine, OnCommit, Table
 from dynamo.storage.records import after_prefix, place_of
 from dynamo.storage.states import PAGE_BYTES_MAX, Companion, Page, States
 
-_PARTITION_BYTES = 2
+PARTITION_BYTES = 2
 
 Update = Callable[[Siblings, Actor, int], Siblings]
 """The state after a write: of the state before, the actor to mint as, and its floor.
@@ -48,7 +48,7 @@ class ObjectStore:
         self._states = States(
             engine,
             Table.OBJECTS,
-            prefix_bytes=_PARTITION_BYTES,
+            prefix_bytes=PARTITION_BYTES,
             on_loss=self._minter.renew,
             companions=companions,
         )
@@ -149,12 +149,19 @@ class ObjectStore:
         Raises:
             StorageError: the disk cannot be read.
         """
-        prefix = partition.to_bytes(_PARTITION_BYTES, "big")
+        prefix = partition.to_bytes(PARTITION_BYTES, "big")
         whole = prefix + bucket
         start = place_of(prefix, after) if after else whole
         return self._states.scan(start, after_prefix(whole), limit)
 
-    def buckets(self, partition: int, bucket: bytes, after: bytes, limit: int) -> Page:
+    def buckets(
+        self,
+        partition: int,
+        bucket: bytes,
+        after: bytes,
+        limit: int,
+        shows_value: Callable[[bytes], bool],
+    ) -> Page:
         """The first live key of each bucket in a partition, by jumping from bucket to bucket.
 
         Deleted keys before a bucket's first live one are in the page too: who lists buckets leaves
@@ -165,16 +172,18 @@ class ObjectStore:
             bucket: an encoded bucket, to ask for only that one; b"" for all.
             after: the last key of the page before; b"" for the first page.
             limit: at most this many keys, at least one.
+            shows_value: whether an encoded state is that of a live key.
 
         Raises:
             CodecError: `after` is no encoded key.
             StorageError: the disk cannot be read.
         """
-        prefix = partition.to_bytes(_PARTITION_BYTES, "big")
+        prefix = partition.to_bytes(PARTITION_BYTES, "big")
         start: bytes | None = prefix + bucket
         stop = after_prefix(prefix + bucket)
         if after:
-            start = self._next_place(prefix, after, self._states.committed(place_of(prefix, after)))
+            held = self._states.committed(place_of(prefix, after))
+            start = _next_place(prefix, after, is_live=held is not None and shows_value(held))
         found: list[tuple[bytes, bytes]] = []
         size = 0
         while start is not None:
@@ -185,16 +194,22 @@ class ObjectStore:
                 return found, True
             found += rows
             size += len(rows[0][1])
-            start = self._next_place(prefix, *rows[0])
+            key, state = rows[0]
+            start = _next_place(prefix, key, is_live=shows_value(state))
         return found, False
 
-    def _next_place(self, prefix: bytes, key: bytes, state: bytes | None) -> bytes | None:
-        """Behind which place a bucket listing goes on after this key."""
-        if state is None or not is_live(decode_siblings(state)):
-            return place_of(prefix, key)
-        bucket_type, bucket, _ = decode_key(key)
-        # No key is exactly this place: it would be one without its last part.
-        return after_prefix(prefix + encode_bucket(Bucket(bucket_type, bucket)))
+    def partition_of(self, key: bytes) -> int:
+        """The partition of an encoded key."""
+        return self._partition_of(key)
 
     def _place(self, key: bytes) -> bytes:
-        return place_of(self._partition_of(key).to_bytes(_PARTITION_BYTES, "big"), key)
+        return place_of(self._partition_of(key).to_bytes(PARTITION_BYTES, "big"), key)
+
+
+def _next_place(prefix: bytes, key: bytes, *, is_live: bool) -> bytes | None:
+    """Behind which place a listing of buckets goes on after this key."""
+    if not is_live:
+        return place_of(prefix, key)
+    bucket_type, bucket, _ = decode_key(key)
+    # No key is exactly this place: it would be one without its last part.
+    return after_prefix(prefix + encode_bucket(Bucket(bucket_type, bucket)))

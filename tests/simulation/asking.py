@@ -11,6 +11,7 @@ from dynamo.core.siblings import Context, Siblings
 from dynamo.core.values import Value
 from dynamo.node.coordinator import Written
 from dynamo.node.node import Node
+from dynamo.node.tracing import Trace
 from tests.simulation.world import World
 
 
@@ -88,8 +89,10 @@ async def delete(
     async def deleted(node: Node) -> bool:
         coordinator = copy.copy(node.coordinator)
 
-        async def get(key: Key, quorum: ReadQuorum, *, timeout_s: float) -> Siblings:
-            state = await node.coordinator.get(key, quorum, timeout_s=timeout_s)
+        async def get(
+            key: Key, quorum: ReadQuorum, *, timeout_s: float, trace: Trace | None = None
+        ) -> Siblings:
+            state = await node.coordinator.get(key, quorum, timeout_s=timeout_s, trace=trace)
             overhear(state)
             return state
 

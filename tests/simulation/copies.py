@@ -72,7 +72,7 @@ def wrong_trees(world: World, keys: Iterable[Key], n: int = 3) -> list[str]:
     found = []
     for node in world.running():
         for partition in range(ring.partitions):
-            trees = node._trees.trees_of(partition)
+            trees = node.held.trees.trees_of(partition)
             if trees is None:
                 found.append(f"{node.view.me} has not loaded the trees of {partition}")
                 continue
@@ -86,7 +86,7 @@ def wrong_ledgers(world: World) -> list[str]:
     """Nodes that cannot account for every hint they ever kept."""
     found = []
     for node in world.running():
-        counts, kept = node._hints.counts, node._hints.hints_held
+        counts, kept = node.held.hints.counts, node.held.hints.hints_held
         if counts.stored != counts.delivered + counts.superseded + counts.expired + kept:
             found.append(f"{node.view.me} holds {kept} hints after {counts}")
     return found

@@ -234,7 +234,9 @@ def calls_timeouts_definite() -> Iterator[None]:
     """A write that too few replicas answered in time is said to have failed for certain."""
 
     def wrong(_: Wrong) -> Wrong:
-        def error(what: str, *, needed: int, got: int, definite: bool) -> QuorumError:
+        def error(
+            what: str, *, needed: int, got: int, definite: bool, acks: int = 0
+        ) -> QuorumError:
             return QuorumError(what, needed=needed, got=got, definite=True)
 
         return error

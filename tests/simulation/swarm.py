@@ -303,7 +303,7 @@ def _seen(world: World, history: History, nemesis: Nemesis) -> Counter[str]:
     seen["siblings"] = sum(len(read.values) > 1 for read in history.reads)
     seen["deletes"] = sum(write.deletes for write in history.writes)
     for node in world.running():
-        ledger = node._hints.counts._asdict()  # durable, so the dead count as well
+        ledger = node.held.hints.counts._asdict()  # durable, so the dead count as well
         seen.update({f"hints_{name}": count for name, count in ledger.items()})
     return seen
 

@@ -142,7 +142,7 @@ def hear(world: World, name: str, *, incarnation: int) -> Fact:
     record = node.view.membership.get(N1)
     assert record is not None
     fact = replace(record, incarnation=incarnation, rpc=Address("nowhere", 1)).to_fact()
-    node._gossip.on_exchange(GossipExchange([encode_fact(fact)], []), NodeId("n3"))
+    node.links.gossip.on_exchange(GossipExchange([encode_fact(fact)], []), NodeId("n3"))
     return fact
 
 

@@ -43,7 +43,7 @@ def send_put(world: World, sender: NodeId, target: NodeId) -> None:
 
 def received(world: World, name: NodeId) -> tuple[int, int]:
     """How many requests of peers a node took, and how many had expired by then."""
-    server = world.node(name)._server
+    server = world.node(name).links.server
     return server.requests_in, server.requests_expired
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 import pytest
 from click.testing import CliRunner, Result
+from rich.console import Console
 
 from dynamo.ask import Target
 from dynamo.cli import main
@@ -14,6 +15,7 @@ from dynamo.printing import Exit
 
 COMMANDS = (
     "bench",
+    "bucket-type",
     "delete",
     "divergence",
     "get",
@@ -46,6 +48,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Target, dict[str, objec
 
     monkeypatch.setattr("dynamo.ask.put", put)
     monkeypatch.setattr("dynamo.ask.get", get)
+    monkeypatch.setattr("dynamo.ask.delete", get)
     return calls
 
 
@@ -159,7 +162,19 @@ def test_a_key_is_asked_for_where_and_as_it_was_said(
     (target, how) = asked[0]
     assert target.urls == ["http://h:1", "http://g:0", "http://i:2"]
     assert (target.bucket_type, target.bucket, target.key) == ("t", "b", "k")
-    assert how == {"r": 2, "as_json": False}
+    assert how == {"r": 2, "as_json": False, "trace": None}
+
+
+@pytest.mark.parametrize(
+    "command", [("get", "b", "k"), ("put", "b", "k", "v"), ("delete", "b", "k")]
+)
+def test_a_receipt_is_asked_for_where_it_does_not_mix_with_the_value(
+    asked: list[tuple[Target, dict[str, object]]], command: tuple[str, ...]
+) -> None:
+    run(*command, "--trace")
+    trace = asked[0][1]["trace"]
+    assert isinstance(trace, Console)
+    assert trace.stderr
 
 
 def test_the_environment_may_name_the_nodes(
@@ -179,6 +194,7 @@ def test_a_value_on_the_command_line_is_text(
         "content_type": "text/plain; charset=utf-8",
         "context": "AA==",
         "w": "all",
+        "trace": None,
     }
 
 

@@ -40,9 +40,27 @@ def test_the_fingerprint_tells_clusters_of_other_partitions_apart() -> None:
     assert ClusterConfig().fingerprint() != ClusterConfig(partitions=128).fingerprint()
 
 
-def test_the_fingerprint_says_nothing_of_what_may_differ() -> None:
-    one = ClusterConfig(name="one", bucket_types={"t": {"n_val": 5}})
-    assert one.fingerprint() == ClusterConfig(name="two").fingerprint()
+def test_the_fingerprint_says_nothing_of_what_is_compared_elsewhere() -> None:
+    assert ClusterConfig(name="one").fingerprint() == ClusterConfig(name="two").fingerprint()
+
+
+def test_the_fingerprint_tells_clusters_of_other_bucket_types_apart() -> None:
+    clusters = [
+        ClusterConfig(),
+        ClusterConfig(bucket_types={"t": {}}),
+        ClusterConfig(bucket_types={"t": {"n_val": 5}}),
+        ClusterConfig(bucket_types={"u": {"n_val": 5}}),
+        ClusterConfig(bucket_defaults={"n_val": 5}),
+        ClusterConfig(bucket_types={"t": {"n_val": 5}}, bucket_defaults={"n_val": 5}),
+    ]
+    assert len({cluster.fingerprint() for cluster in clusters}) == len(clusters)
+    assert max(len(cluster.fingerprint()) for cluster in clusters) < 100
+
+
+def test_the_fingerprint_looks_at_what_bucket_types_mean_and_not_at_how_they_are_written() -> None:
+    one = ClusterConfig(bucket_types={"a": {"n_val": 2, "allow_mult": "TRUE"}, "b": {}})
+    other = ClusterConfig(bucket_types={"b": {}, "a": {"allow_mult": True, "n_val": 2}})
+    assert one.fingerprint() == other.fingerprint()
 
 
 @pytest.mark.parametrize("setting", ["rpc_host", "http_host"])

@@ -383,6 +383,16 @@ def test_written_settings_are_read_back(
             '[cluster.bucket_types.t] datatype is "tree", but must be one of counter, gset, hll,'
             " map, set",
         ),
+        (
+            '[cluster.bucket_types.t]\ndatatype = "set"\nwrite_once = true',
+            '[cluster.bucket_types.t] datatype is "set", but must be left out where write_once is'
+            " true",
+        ),
+        (
+            "[cluster.bucket_types.t]\nconsistent = true",
+            "[cluster.bucket_types.t] consistent is true, but must be false: there is no strong"
+            " consistency here",
+        ),
     ],
 )
 def test_a_wrong_bucket_property_is_explained(file: Write, text: str, said: str) -> None:

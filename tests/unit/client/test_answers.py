@@ -99,15 +99,18 @@ def test_below_500_nothing_failed() -> None:
 
 @pytest.mark.parametrize("what", ["R", "PR", "W", "PW", "DW", "node_confirms"])
 def test_an_unsatisfied_quorum_tells_its_numbers(what: str) -> None:
-    error = failure(answer(503, f"{what}-value unsatisfied: 1/2\n".encode()), read=False)
+    body = f"{what}-value unsatisfied: 1/2\nstored by 3 nodes; it may still take effect\n"
+    error = failure(answer(503, body.encode(), x_dynamo_acks="3"), read=False)
     assert isinstance(error, QuorumError)
     assert (error.what, error.got, error.needed, error.definite) == (what, 1, 2, False)
+    assert error.acks == 3
 
 
 def test_a_timeout_tells_how_many_acknowledged() -> None:
-    error = failure(answer(503, b"request timed out\n", x_dynamo_acks="1"), read=False)
+    body = b"request timed out\nstored by 1 node; it may still take effect\n"
+    error = failure(answer(503, body, x_dynamo_acks="1"), read=False)
     assert isinstance(error, DeadlineExceeded)
-    assert (error.got, error.definite) == (1, False)
+    assert (error.acks, error.definite) == (1, False)
 
 
 def test_any_other_failure_keeps_status_and_text() -> None:

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from dynamo.ask import delete, get, locate, put
 from dynamo.client.errors import BadAnswer
-from dynamo.errors import BadRequest
+from dynamo.errors import BadRequest, QuorumError
 from dynamo.printing import Exit
 from tests.unit.commands.asked import FakeNode, printed
 
@@ -129,6 +129,49 @@ async def test_a_deleted_sibling_is_shown_as_deleted(
     node.says(VALUE, status=300, body=deleted, headers=SIBLINGS)
     assert await get(node.target(), r=None, as_json=False) is Exit.SIBLINGS
     assert "--- sibling 2 of 2: deleted" in capsys.readouterr().out.splitlines()
+
+
+RECEIPT = (
+    '{"write":{"coordinator":"n1","forwarded_by":"n5","version":"00ff","met_ms":1.5,"replicas":['
+    '{"node":"n1","answer":"stored","ms":1.25},'
+    '{"node":"n2","answer":"no answer","reason":"n2 did not answer in time","ms":2000},'
+    '{"node":"n4","stands_in_for":"n2","answer":"stored","ms":2001}],'
+    '"hints":[{"node":"n1","stands_in_for":"n3","answer":"stored","ms":2}]}}'
+)
+
+
+async def test_a_receipt_is_printed_replica_by_replica(node: FakeNode, console: Console) -> None:
+    node.says("PUT /buckets/b/keys/k", status=204, headers={"X-Dynamo-Replicas": RECEIPT})
+    await put(node.target(), b"x", content_type="a/b", context=None, w=None, trace=console)
+    assert "trace=true" in node.asked[0][2].split("&")
+    head, _, *rows = [" ".join(row) for row in printed(console)]
+    assert head == "write coordinated by n1 for n5, its quorum met after 1.5 ms"
+    assert rows == [
+        "n1 primary stored 00ff 1.25",
+        "n2 primary no answer: n2 did not answer in time 2000",
+        "n4 stand-in for n2 stored 00ff 2001",
+        "n1 hint for n3 stored 00ff 2",
+    ]
+
+
+async def test_a_request_that_fails_prints_its_receipt_first(
+    node: FakeNode, console: Console
+) -> None:
+    receipt = '{"read":{"coordinator":"n1","replicas":[{"node":"n1","answer":"missing","ms":1}]}}'
+    headers = {"X-Dynamo-Replicas": receipt}
+    node.says(VALUE, status=503, body=b"R-value unsatisfied: 1/2\n", headers=headers)
+    with pytest.raises(QuorumError):
+        await get(node.target(), r=None, as_json=False, trace=console)
+    assert " ".join(printed(console)[0]) == "read coordinated by n1, its quorum was not met"
+
+
+async def test_a_receipt_that_makes_no_sense_is_passed_over(
+    node: FakeNode, console: Console
+) -> None:
+    node.says("DELETE /buckets/b/keys/k", status=204, headers={"X-Dynamo-Replicas": "["})
+    outcome = await delete(node.target(), context=None, r=None, w=None, trace=console)
+    assert outcome is Exit.DONE
+    assert printed(console) == []
 
 
 def holder(node: str, opinion: str = "up") -> dict[str, str]:

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dynamo.core.codec import decode_value, encode_value
-from dynamo.core.conflicts import shown, written
+from dynamo.core.codec import decode_value, encode_siblings, encode_value
+from dynamo.core.conflicts import shown, shows_value, written
 from dynamo.core.ids import Actor
 from dynamo.core.quorum import Conflicts
 from dynamo.core.siblings import EMPTY, Context, Siblings
@@ -160,3 +160,31 @@ def test_replicas_that_met_show_the_same(
     assert shown(one, conflicts) == shown(other, conflicts)
     if conflicts is not Conflicts.SIBLINGS:
         assert len(shown(one, conflicts)) == min(len(steps), 1)
+
+
+@settings(max_examples=150)
+@given(
+    writes=st.lists(
+        st.tuples(st.sampled_from([A, B]), st.integers(0, 3), st.booleans(), st.booleans()),
+        max_size=5,
+    ),
+    conflicts=st.sampled_from(list(Conflicts)),
+)
+def test_a_key_is_listed_if_a_value_is_shown(
+    writes: list[tuple[Actor, int, bool, bool]], conflicts: Conflicts
+) -> None:
+    state = EMPTY
+    for i, (actor, at_ms, deleted, covers) in enumerate(writes):
+        context = state.context() if covers else {}
+        state = state.write(actor, value(f"v{i}", at_ms, deleted=deleted), context, 0)
+    is_live = any(not entry.deleted for _, entry in shown(state, conflicts))
+    assert shows_value(encode_siblings(state), conflicts) is is_live
+
+
+@pytest.mark.parametrize("conflicts", Conflicts)
+def test_a_state_without_values_is_not_listed(conflicts: Conflicts) -> None:
+    state = EMPTY.write(A, value("v", 1), {}, 0)
+    bare = state.supersede(state.context())
+    assert bare.entries
+    assert not bare.dots()
+    assert not shows_value(encode_siblings(bare), conflicts)

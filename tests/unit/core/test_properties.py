@@ -7,13 +7,8 @@ from hypothesis import strategies as st
 
 from dynamo.core.facts import PROPERTIES, Fact, FactBook
 from dynamo.core.ids import Bucket, NodeId
-from dynamo.core.properties import (
-    CHANGED_BUCKETS_MAX,
-    CHANGES_BYTES_MAX,
-    Asked,
-    Properties,
-    PropertyBook,
-)
+from dynamo.core.properties import Asked, Properties
+from dynamo.core.property_book import CHANGED_BUCKETS_MAX, CHANGES_BYTES_MAX, PropertyBook
 from dynamo.core.property_rules import DEFAULTS, TYPE_DEFAULTS
 from dynamo.core.quorum import Conflicts, ReadQuorum, WriteQuorum
 from dynamo.errors import BadRequest, CodecError, ConfigError

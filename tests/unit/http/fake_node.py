@@ -6,18 +6,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dynamo.config import ClusterConfig, NodeConfig
-from dynamo.core.codec import encode_siblings, encode_value
+from dynamo.core.bucket_types import TypeStatus
+from dynamo.core.codec import clock_of, encode_siblings, encode_value
 from dynamo.core.conflicts import shown, written
 from dynamo.core.divergence import ComparedPartition, DivergenceReport, DivergentKey
 from dynamo.core.figures import Count, Figure, named
 from dynamo.core.ids import Actor, Bucket, Key, NodeId, encode_key
-from dynamo.core.properties import PropertyBook
+from dynamo.core.property_book import PropertyBook
 from dynamo.core.quorum import Conflicts, ReadQuorum, WriteQuorum
 from dynamo.core.ring import Ring, RingMember
 from dynamo.core.siblings import EMPTY, Context, Siblings
 from dynamo.core.tombstones import TombstoneReport, TombstoneWait
 from dynamo.core.values import Value
 from dynamo.errors import BadRequest
+from dynamo.node.tracing import Trace
+from dynamo.rpc.messages import Done
 
 ME = NodeId("n1")
 STARTED_AT_MS = 1_795_000_000_000
@@ -44,6 +47,7 @@ class FakeCoordinator:
     Attributes:
         error: raised by the next request, whatever it is.
         asked: the quorum and the timeout of each request.
+        silent: a replica that a write asks, and that never answers; in receipts alone.
     """
 
     now_ms: Callable[[], int]
@@ -51,9 +55,13 @@ class FakeCoordinator:
     error: Exception | None = None
     asked: list[tuple[str, ReadQuorum | WriteQuorum, float]] = field(default_factory=list)
     before: Callable[[], object] | None = None
+    silent: NodeId | None = None
 
-    async def get(self, key: Key, quorum: ReadQuorum, *, timeout_s: float) -> Siblings:
+    async def get(
+        self, key: Key, quorum: ReadQuorum, *, timeout_s: float, trace: Trace | None = None
+    ) -> Siblings:
         encode_key(key)
+        self._note_read(key, trace)
         self._note("get", quorum, timeout_s)
         return self.states.get(key, EMPTY)
 
@@ -67,8 +75,15 @@ class FakeCoordinator:
         *,
         timeout_s: float,
         return_state: bool = False,
+        trace: Trace | None = None,
     ) -> Written:
         encode_key(key)
+        if trace is not None:
+            notes = trace.begin_write(ME)
+            notes.asked(ME, None)
+            notes.acknowledged(ME, Done())
+            if self.silent is not None:
+                notes.asked(self.silent, None)
         self._note("put", quorum, timeout_s)
         state = self.states.get(key, EMPTY)
         self.states[key] = written(
@@ -85,16 +100,24 @@ class FakeCoordinator:
         conflicts: Conflicts,
         *,
         timeout_s: float,
+        trace: Trace | None = None,
     ) -> bool:
         encode_key(key)
         self._note("read of delete", read, timeout_s)
         if context is None:
+            self._note_read(key, trace)
             if not any(not value.deleted for _, value in shown(await self._of(key), conflicts)):
                 return False
             context = self.states[key].context()
         tombstone = Value(body=b"", modified_at_ms=self.now_ms(), deleted=True)
-        await self.put(key, tombstone, context, write, conflicts, timeout_s=timeout_s)
+        await self.put(key, tombstone, context, write, conflicts, timeout_s=timeout_s, trace=trace)
         return True
+
+    def _note_read(self, key: Key, trace: Trace | None) -> None:
+        if trace is not None:
+            notes = trace.begin_read(ME)
+            notes.asked(ME, None)
+            notes.held(ME, clock_of(encode_siblings(self.states.get(key, EMPTY))))
 
     async def _of(self, key: Key) -> Siblings:
         return self.states.get(key, EMPTY)
@@ -113,18 +136,23 @@ class FakeListing:
     coordinator: FakeCoordinator
     error: Exception | None = None
     timeouts_s: list[float] = field(default_factory=list)
+    asked: list[tuple[ReadQuorum, Conflicts]] = field(default_factory=list)
 
-    async def keys(self, bucket: Bucket, n: int, *, timeout_s: float) -> AsyncIterator[list[bytes]]:
+    async def keys(
+        self, bucket: Bucket, quorum: ReadQuorum, conflicts: Conflicts, *, timeout_s: float
+    ) -> AsyncIterator[list[bytes]]:
         self.timeouts_s.append(timeout_s)
+        self.asked.append((quorum, conflicts))
         held = self.coordinator.states
         names = [key.key for key in held if (key.bucket_type, key.bucket) == bucket]
         async for page in self._paged(names):
             yield page
 
     async def buckets(
-        self, bucket_type: bytes, n: int, *, timeout_s: float
+        self, bucket_type: bytes, quorum: ReadQuorum, conflicts: Conflicts, *, timeout_s: float
     ) -> AsyncIterator[list[bytes]]:
         self.timeouts_s.append(timeout_s)
+        self.asked.append((quorum, conflicts))
         held = self.coordinator.states
         names = {key.bucket for key in held if key.bucket_type == bucket_type}
         async for page in self._paged(sorted(names)):
@@ -150,6 +178,44 @@ class FakeBucketProperties:
         fact = self.properties.reset(bucket, ME)
         if fact is not None:
             self.properties.apply(fact)
+
+
+@dataclass
+class FakeBucketTypes:
+    """Makes them here and now.
+
+    Attributes:
+        unaware: nodes that have not confirmed any type.
+    """
+
+    properties: PropertyBook
+    unaware: dict[NodeId, str] = field(default_factory=dict)
+
+    def known(self) -> dict[bytes, bool]:
+        return self.properties.types()
+
+    async def status(self, name: bytes) -> TypeStatus | None:
+        properties = self.properties.known(Bucket(name, b""))
+        if properties is None:
+            return None
+        return TypeStatus(
+            active=self.known()[name],
+            created=self.properties.is_created(name),
+            unaware=self.unaware,
+            everything=properties.everything,
+        )
+
+    async def create(self, name: bytes, given: Mapping[str, object]) -> None:
+        self.properties.apply(self.properties.creation(name, given, ME))
+
+    async def activate(self, name: bytes) -> bool:
+        if self.known()[name]:
+            return False
+        self.properties.awaits_activation(name)
+        if self.unaware:
+            raise BadRequest("not every node knows it")
+        self.properties.apply(self.properties.activation(name, ME))
+        return True
 
 
 @dataclass
@@ -262,6 +328,7 @@ class FakeNode:
         self.listing = FakeListing(self.coordinator)
         self.properties = PropertyBook(self.cluster.bucket_types, self.cluster.bucket_defaults)
         self.bucket_properties = FakeBucketProperties(self.properties)
+        self.bucket_types = FakeBucketTypes(self.properties)
         self.operations = FakeOperations(self.coordinator)
         self.removal = FakeRemoval()
         self.divergence = FakeDivergence()

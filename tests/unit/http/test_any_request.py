@@ -1,10 +1,12 @@
 import asyncio
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dynamo.core.figures import named
 from dynamo.http.app import HttpServer
+from dynamo.http.openapi.parameters import PARAMETERS
 from tests.unit.http.fake_node import FakeNode
 from tests.unit.http.talk import connected, talking
 
@@ -142,3 +144,13 @@ def test_no_request_makes_the_server_fail(
                 assert told.status != 500, told
 
     asyncio.run(send())
+
+
+@pytest.mark.parametrize("name", [n for n, said in PARAMETERS.items() if said["in"] == "query"])
+@pytest.mark.parametrize("path", [K, "/buckets/b/keys?keys=true", "/admin/divergence", "/riak/b"])
+async def test_no_number_is_too_long(path: str, name: str) -> None:
+    async with talking() as talk:
+        for method in ("GET", "PUT", "POST", "DELETE"):
+            query = f"{'&' if '?' in path else '?'}{name}={'1' * 999}"
+            told = await talk.ask(method, path + query, {"Content-Type": "text/plain"}, b"x")
+            assert told.status != 500, told

@@ -20,6 +20,7 @@ from dynamo.errors import (
 )
 from dynamo.http import app, connections, exchange
 from dynamo.http.app import HttpServer
+from dynamo.node.tracing import Trace
 from tests.unit.http.fake_node import FakeCoordinator, FakeNode
 from tests.unit.http.talk import PLAIN, connected, talking
 
@@ -43,7 +44,9 @@ class SlowCoordinator(FakeCoordinator):
         self.let_go = asyncio.Event()
         self.cancelled = False
 
-    async def get(self, key: object, quorum: ReadQuorum, *, timeout_s: float) -> Siblings:
+    async def get(
+        self, key: object, quorum: ReadQuorum, *, timeout_s: float, trace: Trace | None = None
+    ) -> Siblings:
         self.started.set()
         try:
             await self.let_go.wait()
@@ -133,15 +136,27 @@ async def test_a_fragment_is_no_part_of_a_path() -> None:
             "true",
         ),
         (
-            QuorumError("DW", needed=3, got=2, definite=False),
+            QuorumError("PW", needed=3, got=1, definite=False, acks=2),
             503,
-            "DW-value unsatisfied: 2/3\n",
+            "PW-value unsatisfied: 1/3\nstored by 2 nodes; it may still take effect\n",
             "2",
             "false",
         ),
-        (DeadlineExceeded(got=1), 503, "request timed out\n", "1", "false"),
+        (
+            DeadlineExceeded(acks=1),
+            503,
+            "request timed out\nstored by 1 node; it may still take effect\n",
+            "1",
+            "false",
+        ),
         (Overloaded("too much waits"), 503, "too much waits\n", "0", "true"),
-        (OutcomeUnknown("n2 was lost"), 503, "n2 was lost\n", "0", "false"),
+        (
+            OutcomeUnknown("n2 was lost"),
+            503,
+            "n2 was lost\nstored by no node that is known of; it may still take effect\n",
+            "0",
+            "false",
+        ),
         (CodecError("no value"), 503, "no value\n", "0", "true"),
         (CommitFailed("disk full"), 500, "Error:\ndisk full\n", "0", "false"),
         (RuntimeError("a slip"), 500, "internal error\n", "0", "false"),
@@ -161,7 +176,7 @@ async def test_a_failed_write_says_how_far_it_came(
         assert told.headers["x-dynamo-definite"] == definite
         node.coordinator.error = error
         read = await talk.get(K)
-        assert (read.status, read.text) == (status, text)
+        assert (read.status, read.text) == (status, text.partition("stored by")[0])
         assert "x-dynamo-definite" not in read.headers
         assert (await talk.put(K)).status == 204
 

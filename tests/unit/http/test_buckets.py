@@ -6,6 +6,7 @@ import pytest
 
 from dynamo.core.ids import Bucket
 from dynamo.core.property_rules import DEFAULTS, TYPE_DEFAULTS
+from dynamo.core.quorum import Conflicts, ReadQuorum
 from dynamo.errors import DeadlineExceeded, DynamoError, QuorumError
 from dynamo.http import buckets
 from tests.unit.http.fake_node import FakeCoordinator, FakeListing, FakeNode
@@ -39,7 +40,9 @@ class EndlessListing(FakeListing):
         super().__init__(coordinator)
         self.given_up = asyncio.Event()
 
-    async def keys(self, bucket: Bucket, n: int, *, timeout_s: float) -> AsyncIterator[list[bytes]]:
+    async def keys(
+        self, bucket: Bucket, quorum: ReadQuorum, conflicts: Conflicts, *, timeout_s: float
+    ) -> AsyncIterator[list[bytes]]:
         try:
             while True:
                 yield [b"k"]
@@ -286,6 +289,44 @@ async def test_a_list_has_the_time_it_asks_for() -> None:
         told = await talk.get("/buckets/b/keys?keys=true&timeout=x")
     assert node.listing.timeouts_s == [0.001, 480.0, 300.0, 300.0]
     assert (told.status, told.text) == (400, 'Bad timeout value "x"\n')
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/buckets/b/keys?keys=stream", 400),
+        ("/buckets/b/keys?keys=none", 400),
+        ("/types/multi/buckets/b/keys?keys=true", 400),
+        ("/riak/b?keys=true", 400),
+        ("/riak/b?props=true", 200),
+        ("/buckets?buckets=stream", 400),
+        ("/riak?buckets=true", 400),
+        ("/types/nosuch/buckets?buckets=true", 400),
+    ],
+)
+async def test_a_bad_timeout_is_refused_wherever_a_list_could_be(path: str, status: int) -> None:
+    async with talking() as talk:
+        assert (await talk.get(f"{path}&timeout=soon")).status == status
+
+
+async def test_a_list_is_asked_of_as_many_as_a_read_is() -> None:
+    node = FakeNode()
+    async with talking(node) as talk:
+        await change(talk, B, {"props": {"n_val": 5, "r": 4, "allow_mult": True}})
+        await talk.get("/buckets/b/keys?keys=true")
+        await talk.get("/types/strict/buckets/b/keys?keys=stream")
+        await talk.get("/types/lww/buckets?buckets=true")
+    one_bucket, strict, lww = node.listing.asked
+    assert one_bucket == (ReadQuorum(n=5, r=4), Conflicts.SIBLINGS)
+    assert (strict[0].pr, strict[0].sloppy) == (2, False)
+    assert lww == (ReadQuorum(n=3, r=2), Conflicts.LAST_WRITE_WINS)
+
+
+async def test_no_list_is_begun_of_what_cannot_be_a_bucket() -> None:
+    async with talking() as talk:
+        for listing in ("true", "stream"):
+            told = await talk.get(f"/buckets/{'b' * 401}/keys?keys={listing}")
+            assert (told.status, "400 bytes" in told.text) == (400, True)
 
 
 async def test_a_list_that_comes_whole_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:

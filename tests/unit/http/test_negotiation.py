@@ -13,6 +13,7 @@ from dynamo.http.negotiation import (
     guards_read,
     guards_write,
     seconds_of,
+    takes_gzip,
     unmet,
 )
 from dynamo.http.render import http_date
@@ -22,6 +23,40 @@ HOUR_MS = 3_600_000
 THERE = Current(exists=True, tag="tag", modified_at_ms=NOW_MS - HOUR_MS + 321)
 GONE = Current(exists=False, tag="", modified_at_ms=0)
 TEXT, PARTS, JSON = "text/plain", "multipart/mixed", "application/json"
+
+
+@pytest.mark.parametrize(
+    ("accept_encoding", "taken"),
+    [
+        (None, False),
+        ("", False),
+        ("gzip", True),
+        ("GZip", True),
+        ("deflate, gzip;q=0.001, br", True),
+        ("identity, gzip", True),
+        ("gzip;q=0.5, identity;q=0.5", True),
+        ("gzip;q=0.5, identity", False),
+        ("gzip;q=0", False),
+        ("gzip; q=0.000, *", False),
+        ("gzip;q=0, gzip", False),
+        ("*", False),
+        ("*, identity;q=0", True),
+        ("*;q=0, identity;q=0", False),
+        ("identity", False),
+        ("x-gzip, bzip2", False),
+        (";;,,=;q", False),
+        ("gzip" + ", deflate" * 100, True),
+    ],
+)
+def test_gzip_is_taken_where_it_ranks_as_high_as_identity(
+    accept_encoding: str | None, taken: bool
+) -> None:
+    assert takes_gzip(accept_encoding) is taken
+
+
+@given(accept_encoding=st.text(max_size=300))
+def test_any_accept_encoding_is_an_answer(accept_encoding: str) -> None:
+    takes_gzip(accept_encoding)
 
 
 @pytest.mark.parametrize(

@@ -3,11 +3,13 @@ import re
 
 import pytest
 
-from dynamo.core.ids import Key
+from dynamo.core.ids import Key, NodeId
 from dynamo.core.quorum import ReadQuorum, WriteQuorum
+from dynamo.core.receipts import decode_receipt
+from dynamo.errors import QuorumError
 from dynamo.http.render import http_date
 from tests.unit.http.fake_node import STARTED_AT_MS, FakeNode
-from tests.unit.http.talk import PLAIN, Talk, talking
+from tests.unit.http.talk import PLAIN, Talk, Told, talking
 
 K = "/buckets/b/keys/k"
 M = "/types/multi/buckets/b/keys/k"
@@ -47,13 +49,23 @@ async def test_head_is_get_without_the_body() -> None:
 
 
 @pytest.mark.parametrize(
-    "content_type",
-    ["text/plain;charset=UTF-8", 'text/html ;  charset="x"', "a/b; x=y; charset=z", "A/B"],
+    ("content_type", "kept"),
+    [
+        ("A/B", "A/B"),
+        ("text/plain;charset=UTF-8", "text/plain; charset=UTF-8"),
+        ('text/html ;  charset="x"', 'text/html; charset="x"'),
+        ("a/b; x=y; charset=z; v", "a/b; charset=z"),
+        ("a/b; boundary=charset=z", "a/b"),
+        ("a/b;", "a/b"),
+        ("a/b; charset", "a/b"),
+    ],
 )
-async def test_content_types_are_kept_byte_for_byte(content_type: str) -> None:
+async def test_of_a_content_type_its_media_type_and_charset_are_kept_byte_for_byte(
+    content_type: str, kept: str
+) -> None:
     async with talking() as talk:
         await talk.ask("PUT", K, {"Content-Type": content_type}, b"x")
-        assert (await talk.get(K)).headers["content-type"] == content_type
+        assert (await talk.get(K)).headers["content-type"] == kept
 
 
 async def test_everything_that_travels_with_a_value_comes_back() -> None:
@@ -476,3 +488,76 @@ async def test_no_time_is_too_little() -> None:
             told = await talk.ask(method, f"{K}?timeout=0", PLAIN, b"x")
             assert (told.status, told.text) == (503, "request timed out\n")
     assert node.coordinator.asked == []
+
+
+# -- receipts ------------------------------------------------------------------------------------
+
+
+def halves(told: Told) -> list[str]:
+    """Which halves a receipt has."""
+    receipt = decode_receipt(told.headers["x-dynamo-replicas"])
+    accounts = {"read": receipt.read, "write": receipt.write}
+    assert all(account is None or account.coordinator == "n1" for account in accounts.values())
+    return [name for name, account in accounts.items() if account is not None]
+
+
+async def test_a_receipt_is_given_to_whoever_asks_and_to_nobody_else() -> None:
+    async with talking() as talk:
+        keyless = await talk.ask("POST", "/buckets/b/keys?trace=true", PLAIN, b"x")
+        assert (keyless.status, halves(keyless)) == (201, ["write"])
+        for method, status, wanted in [
+            ("PUT", 204, ["write"]),
+            ("POST", 204, ["write"]),
+            ("GET", 200, ["read"]),
+            ("HEAD", 200, ["read"]),
+            ("DELETE", 204, ["read", "write"]),
+            ("GET", 404, ["read"]),
+            ("DELETE", 404, ["read"]),
+        ]:
+            body = b"x" if method in ("PUT", "POST") else None
+            told = await talk.ask(method, f"{K}?trace=true", PLAIN, body)
+            assert (told.status, halves(told)) == (status, wanted), method
+            plain = await talk.ask(method, f"{K}?trace=false", PLAIN, body)
+            assert "x-dynamo-replicas" not in plain.headers
+        context = (await talk.put(f"{K}?returnbody=true")).headers["x-riak-vclock"]
+        told = await talk.ask("DELETE", f"{K}?trace=true", {"X-Riak-Vclock": context})
+        assert halves(told) == ["write"], "what a context covers need not be read"
+
+
+async def test_a_write_that_its_condition_stops_has_the_receipt_of_its_read() -> None:
+    async with talking() as talk:
+        told = await talk.put(f"{K}?trace=true", If_Match="*")
+        assert (told.status, halves(told)) == (412, ["read"])
+        told = await talk.put(f"{K}?trace=true", If_None_Match="*")
+        assert (told.status, halves(told)) == (204, ["read", "write"])
+
+
+async def test_a_request_that_fails_has_a_receipt_too() -> None:
+    node = FakeNode()
+    async with talking(node) as talk:
+        for method, half in [("PUT", "write"), ("GET", "read")]:
+            node.coordinator.error = QuorumError("PW", needed=3, got=0, definite=False)
+            told = await talk.ask(method, f"{K}?trace=true", PLAIN, b"x")
+            assert (told.status, halves(told)) == (503, [half])
+            assert told.headers.get("x-dynamo-acks") == ("1" if half == "write" else None)
+            assert ("stored by 1 node;" in told.text) == (half == "write")
+
+
+async def test_a_request_that_was_not_tried_has_no_receipt() -> None:
+    async with talking() as talk:
+        for query, status in [("r=x", 400), ("w=4&r=4", 400), ("timeout=0", 503)]:
+            for method in ("GET", "PUT", "DELETE"):
+                told = await talk.ask(method, f"{K}?trace=true&{query}", PLAIN, b"x")
+                assert told.status == status
+                assert "x-dynamo-replicas" not in told.headers
+
+
+async def test_waiting_for_a_receipt_ends_with_the_requests_time() -> None:
+    node = FakeNode()
+    node.coordinator.silent = NodeId("n2")
+    async with talking(node) as talk:
+        told = await talk.put(f"{K}?trace=true&timeout=20")
+    assert told.status == 204
+    receipt = decode_receipt(told.headers["x-dynamo-replicas"])
+    assert receipt.write is not None
+    assert [answer.outcome.value for answer in receipt.write.replicas] == ["stored", "no answer"]

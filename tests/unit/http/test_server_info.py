@@ -1,5 +1,11 @@
+import asyncio
 import json
 
+import pytest
+
+from dynamo.core.figures import Count
+from dynamo.http import app
+from dynamo.http.last_minute import LastMinute
 from tests.unit.http.fake_node import FakeNode
 from tests.unit.http.talk import talking
 
@@ -48,3 +54,22 @@ async def test_stats_are_what_node_and_interface_count() -> None:
     assert plain.headers["content-type"] == "text/plain"
     assert json.loads(plain.body).keys() == figures.keys()
     assert plain.body.count(b"\n") == len(figures) + 2 + 3 + 1
+
+
+async def test_stats_tell_the_last_minute_of_what_is_counted_from_the_start() -> None:
+    node, reads = FakeNode(), 5
+    node.operations.figures = (Count("vnode_gets", "reads", lambda: reads),)
+    async with talking(node) as talk:
+        reads += 3
+        figures = json.loads((await talk.get("/stats")).body)
+    assert (figures["vnode_gets"], figures["vnode_gets_total"]) == (3, 8)
+
+
+async def test_a_server_that_runs_looks_at_what_is_counted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looked = asyncio.Event()
+    monkeypatch.setattr(LastMinute, "look", lambda self, now_s: looked.set())
+    monkeypatch.setattr(app, "BEAT_S", 0.001)
+    async with talking(), asyncio.timeout(10):
+        await looked.wait()

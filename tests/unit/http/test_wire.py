@@ -57,7 +57,11 @@ def test_a_query_without_counts_gets_the_quorum_that_is_kept_ready(query: str) -
         ("r=99999999999999999999", Parameters(Asked(r=2**31))),
         ("basic_quorum=TRUE", Parameters(Asked(basic_quorum=True))),
         ("notfound_ok=False", Parameters(Asked(notfound_ok=False))),
-        ("sloppy_quorum=false", Parameters(Asked(sloppy_quorum=False))),
+        ("sloppy_quorum=False", Parameters(Asked(sloppy_quorum=False))),
+        ("sloppy_quorum=true", Parameters(Asked(sloppy_quorum=True))),
+        ("sloppy_quorum=abc", NO_PARAMETERS),
+        ("sloppy_quorum=", NO_PARAMETERS),
+        ("r=backend&node_confirms=backend", NO_PARAMETERS),
         ("n_val=2", Parameters(Asked(n_val=2))),
         ("n_val=abc", NO_PARAMETERS),
         ("n_val=0", NO_PARAMETERS),
@@ -67,6 +71,8 @@ def test_a_query_without_counts_gets_the_quorum_that_is_kept_ready(query: str) -
         ("vtag=abc", Parameters(vtag="abc")),
         ("returnbody=true", Parameters(return_body=True)),
         ("returnbody=True", NO_PARAMETERS),
+        ("trace=true", Parameters(trace=True)),
+        ("trace=1", NO_PARAMETERS),
         ("x=" + "y" * 500, NO_PARAMETERS),
     ],
 )
@@ -80,10 +86,10 @@ def test_parameters_are_read(query: str, wanted: Parameters) -> None:
         *[(f"{name}=abc", name + A_COUNT) for name in ("r", "w", "dw", "rw", "pw", "pr")],
         *[
             (f"r={value}", "r" + A_COUNT)
-            for value in ("", "1.5", "QUORUM", "1_0", "%20", "+2", "٣")
+            for value in ("", "1.5", "QUORUM", "BACKEND", "1_0", "%20", "+2", "٣")
         ],
         ("node_confirms=most", "node_confirms" + A_COUNT),
-        *[(f"{n}=0", n + A_FLAG) for n in ("basic_quorum", "notfound_ok", "asis", "sloppy_quorum")],
+        *[(f"{n}=0", n + A_FLAG) for n in ("basic_quorum", "notfound_ok", "asis")],
         ("basic_quorum=", "basic_quorum" + A_FLAG),
         ("w=x&r=x", f"r{A_COUNT}\nw{A_COUNT}"),
         ("asis=x&pr=x", f"pr{A_COUNT}\nasis{A_FLAG}"),
@@ -159,7 +165,7 @@ def test_headers_describe_a_value() -> None:
     )
     value = describe(headers, "text/plain;charset=x", HERE).value(b"body", 7)
     assert value.body == b"body"
-    assert value.content_type == "text/plain;charset=x"
+    assert value.content_type == "text/plain; charset=x"
     assert value.content_encoding == "gzip"
     assert value.meta == (("color", "Blue, red, green"), ("empty", ""), ("", "no name"))
     assert value.indexes == (

@@ -9,7 +9,7 @@ import pytest
 
 from dynamo.core.codec import encode_siblings
 from dynamo.core.ids import Actor, NodeId
-from dynamo.core.properties import PropertyBook
+from dynamo.core.property_book import PropertyBook
 from dynamo.core.ring import Ring, RingMember
 from dynamo.core.siblings import EMPTY
 from dynamo.errors import BadRequest, DynamoError, ProtocolError

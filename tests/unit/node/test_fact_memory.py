@@ -22,6 +22,13 @@ async def test_newest_facts_are_recalled_after_a_restart() -> None:
     assert sorted(recalled) == [NEW, Fact(b"mn2", b"1", b"x")]
 
 
+async def test_fact_that_the_book_does_not_have_yet_is_recalled_as_well() -> None:
+    disk = Disk()
+    memory = FactMemory(MemoryEngine(disk), FactBook([OLD]))
+    await memory.write(NEW)
+    assert FactMemory(MemoryEngine(disk), FactBook()).recall() == [NEW]
+
+
 async def test_fact_that_does_not_decode_keeps_no_other_out() -> None:
     disk = Disk()
     memory = FactMemory(MemoryEngine(disk), FactBook([NEW]))

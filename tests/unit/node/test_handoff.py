@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from dynamo.core.ids import Address, NodeId
 from dynamo.core.membership import MemberRecord, MemberState
-from dynamo.core.properties import PropertyBook
+from dynamo.core.property_book import PropertyBook
 from dynamo.errors import BadRequest, DynamoError, Overloaded, PeerLost
 from dynamo.node.cluster_view import ClusterView
 from dynamo.node.handoff import BATCH, BATCH_BYTES, WAITERS_MAX, Handoff, HintAge

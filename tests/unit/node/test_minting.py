@@ -10,7 +10,13 @@ from dynamo.core.ids import ACTOR_BYTES, Key, encode_key
 from dynamo.core.quorum import Conflicts
 from dynamo.core.values import Value
 from dynamo.errors import BadRequest, StorageError
-from dynamo.node.minting import STATE_BYTES_MAX, Minting, NewValue
+from dynamo.node.minting import (
+    OBJECT_BYTES_LARGE,
+    SIBLINGS_MANY,
+    STATE_BYTES_MAX,
+    Minting,
+    NewValue,
+)
 from dynamo.storage.memory_engine import Disk, Fault, MemoryEngine
 from dynamo.storage.objects import ObjectStore
 
@@ -61,6 +67,30 @@ async def test_write_that_would_make_too_many_siblings_is_refused_and_changes_no
     for _ in range(2):
         with pytest.raises(BadRequest, match="has 3 siblings, the most is 3"):
             await node.write()
+
+
+async def test_many_siblings_are_logged_once_before_they_are_too_many(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    node = _Node()
+    for _ in range(SIBLINGS_MANY - 1):
+        await node.write()
+    assert not caplog.records
+    await node.write()
+    await node.write()
+    [record] = caplog.records
+    assert record.getMessage() == "an object is large"
+    assert vars(record)["siblings"] == SIBLINGS_MANY
+    assert (vars(record)["bucket"], vars(record)["key"]) == ("b'b'", "b'k'")
+
+
+async def test_each_write_of_a_large_object_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    node = _Node()
+    await node.write(bytes(OBJECT_BYTES_LARGE - 1000))
+    assert not caplog.records
+    await node.write(bytes(1000))
+    assert [vars(record)["siblings"] for record in caplog.records] == [2]
+    assert vars(caplog.records[0])["bytes"] >= OBJECT_BYTES_LARGE
 
 
 async def test_siblings_that_fit_no_frame_together_are_refused() -> None:

@@ -4,11 +4,12 @@ import asyncio
 
 import pytest
 
-from dynamo.core.codec import clock_of, decode_siblings, encode_siblings
+from dynamo.core.codec import clock_of, decode_siblings, encode_siblings, encode_value
 from dynamo.core.ids import Actor, NodeId
 from dynamo.core.quorum import ReadQuorum
 from dynamo.core.ring import Slot
 from dynamo.core.siblings import EMPTY, Siblings
+from dynamo.core.values import Value
 from dynamo.errors import DeadlineExceeded, PeerLost, QuorumError
 from dynamo.node.reads import Read
 from dynamo.node.stats import Counters
@@ -21,6 +22,7 @@ A, B = Actor(b"a" * 8), Actor(b"b" * 8)
 OLD = EMPTY.write(A, b"old", {}, 0)
 NEW = OLD.write(A, b"new", OLD.context(), 0)
 SIBLING = OLD.write(B, b"sibling", {}, 0)
+DELETED = EMPTY.write(A, encode_value(Value(body=b"", content_type="", deleted=True)), {}, 0)
 
 
 def _read(
@@ -283,6 +285,31 @@ async def test_only_missing_answers_without_notfound_ok_are_an_empty_answer() ->
     assert (await read.done).is_empty
 
 
+async def test_tombstones_among_missing_answers_are_an_empty_answer_too() -> None:
+    replicas = Replicas()
+    read = _read(replicas, notfound_ok=False)
+    read.start()
+    replicas.answer(N1, Held(MISSING))
+    replicas.answer(N2, Held(MISSING))
+    replicas.answer(N3, _version(DELETED))
+    assert not read.done.done(), "a clock does not tell a tombstone from a value"
+    replicas.answer(N3, _whole(DELETED))
+    assert (await read.done).is_empty
+
+
+async def test_a_tombstone_is_no_empty_answer_while_a_value_may_come() -> None:
+    replicas = Replicas()
+    read = _read(replicas, r=3, notfound_ok=False)
+    read.start()
+    replicas.answer(N1, _whole(DELETED))
+    replicas.answer(N2, Held(MISSING))
+    assert not read.done.done()
+    replicas.answer(N3, _version(NEW))
+    replicas.answer(N3, _whole(NEW))
+    with pytest.raises(QuorumError, match="R-value unsatisfied: 2/3"):
+        await read.done
+
+
 async def test_too_rare_is_not_the_same_as_nowhere() -> None:
     replicas = Replicas()
     read = _read(replicas, notfound_ok=False)
@@ -290,6 +317,7 @@ async def test_too_rare_is_not_the_same_as_nowhere() -> None:
     replicas.answer(N1, Held(MISSING))
     replicas.answer(N2, Held(MISSING))
     replicas.answer(N3, _version(NEW))
+    replicas.answer(N3, _whole(NEW))
     with pytest.raises(QuorumError, match="R-value unsatisfied: 1/2"):
         await read.done
 

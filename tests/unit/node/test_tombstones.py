@@ -13,7 +13,7 @@ import pytest
 from dynamo.core.codec import encode_siblings, encode_value
 from dynamo.core.ids import Actor, Address, Key, NodeId, encode_key
 from dynamo.core.membership import MemberRecord, MemberState
-from dynamo.core.properties import PropertyBook
+from dynamo.core.property_book import PropertyBook
 from dynamo.core.siblings import EMPTY
 from dynamo.core.values import Value
 from dynamo.errors import BadRequest, CodecError, DynamoError, PeerLost

@@ -127,6 +127,19 @@ async def test_write_is_lost_at_once_when_nobody_is_left_to_save_it() -> None:
     with pytest.raises(QuorumError, match="W-value unsatisfied: 1/3") as caught:
         await write.done
     assert not caught.value.definite, "a replica has it"
+    assert caught.value.acks == 1
+
+
+async def test_stand_ins_are_acknowledgements_where_primaries_alone_count() -> None:
+    replicas = Replicas()
+    write = _write(replicas, (Slot(N1), Slot(N2), Slot(N4, N3)), pw=2)
+    write.start(b"state", stored_by=None)
+    replicas.answer(N4, Done())
+    replicas.answer(N1, Done())
+    replicas.answer(N2, PeerLost("gone"))
+    with pytest.raises(QuorumError, match="PW-value unsatisfied: 1/2") as caught:
+        await write.done
+    assert caught.value.acks == 2
 
 
 async def test_doomed_write_fails_before_anything_is_sent_and_is_definite() -> None:
@@ -145,7 +158,7 @@ async def test_expired_write_tells_how_many_have_it_and_is_not_definite() -> Non
     write.expire()
     with pytest.raises(DeadlineExceeded) as caught:
         await write.done
-    assert (caught.value.got, caught.value.definite) == (1, False)
+    assert (caught.value.acks, caught.value.definite) == (1, False)
 
 
 # -- the coordinator's own hints -------------------------------------------------------------------

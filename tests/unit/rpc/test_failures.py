@@ -53,17 +53,24 @@ def test_an_error_is_of_its_class_on_the_other_side(cls: type[DynamoError]) -> N
 
 @pytest.mark.parametrize("definite", [False, True])
 def test_a_quorum_error_keeps_its_numbers(definite: bool) -> None:
-    arrived = across(QuorumError("PW", needed=3, got=1, definite=definite))
+    arrived = across(QuorumError("PW", needed=3, got=1, definite=definite, acks=2))
     assert isinstance(arrived, QuorumError)
     assert str(arrived) == "PW-value unsatisfied: 1/3"
     assert (arrived.what, arrived.needed, arrived.got, arrived.definite) == ("PW", 3, 1, definite)
+    assert arrived.acks == 2
 
 
 @pytest.mark.parametrize("definite", [False, True])
 def test_a_passed_deadline_keeps_its_count(definite: bool) -> None:
-    arrived = across(DeadlineExceeded("too slow", got=2, definite=definite))
+    arrived = across(DeadlineExceeded("too slow", acks=2, definite=definite))
     assert isinstance(arrived, DeadlineExceeded)
-    assert (str(arrived), arrived.got, arrived.definite) == ("too slow", 2, definite)
+    assert (str(arrived), arrived.acks, arrived.definite) == ("too slow", 2, definite)
+
+
+def test_an_error_brings_its_receipt_along() -> None:
+    error = BadRequest("no")
+    error.receipt = "{}"
+    assert across(error).receipt == "{}"
 
 
 def test_a_class_without_a_code_travels_as_the_nearest_above_it() -> None:

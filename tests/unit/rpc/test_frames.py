@@ -60,6 +60,8 @@ def replies() -> st.SearchStrategy[Reply]:
             st.integers(0, 5),
             st.integers(0, 5),
             st.booleans(),
+            st.integers(0, 5),
+            st.text(max_size=9),
         ),
     )
 

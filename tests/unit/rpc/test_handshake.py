@@ -60,6 +60,17 @@ def test_another_version_is_refused_whatever_follows_its_number(rest: list[objec
     )
 
 
+def test_other_settings_for_bucket_types_are_refused_in_words() -> None:
+    settings = "partitions=256 hash=h"
+    plain = identity(N1, fingerprint=settings)
+    typed = identity(N2, fingerprint=f"{settings} bucket_types=12345678")
+    said = "different settings for bucket types: [cluster] bucket_types and bucket_defaults must"
+    assert said in judge(typed, hello(plain, N2)[4:]).refusal
+    assert said in judge(plain, hello(typed, N1)[4:]).refusal
+    other = identity(N1, fingerprint="partitions=8 hash=h bucket_types=87654321")
+    assert "has the cluster settings" in judge(typed, hello(other, N2)[4:]).refusal
+
+
 def test_a_later_version_may_add_parts_at_the_end() -> None:
     longer = [*msgpack.unpackb(hello(identity(N1), N2)[4:]), {"zone": "a"}]
     assert judge(ME, msgpack.packb(longer)) == Judgement(N1, "")

@@ -271,7 +271,7 @@ async def test_another_protocol_version_is_refused_on_both_sides(
         async with peering({N2: wire.address}) as peers:
             with pytest.raises(
                 HandshakeRefused,
-                match=r"^n2 speaks protocol version 2, the node that dials it version 7$",
+                match=r"^n2 speaks protocol version 3, the node that dials it version 7$",
             ):
                 await peers.call(N2, Heartbeat(), 5.0)
         assert server.refused >= 1

@@ -506,4 +506,4 @@ async def test_close_sends_what_was_answered_and_leaves_nothing() -> None:
 
 
 def test_hello_of_this_version_is_a_list_with_the_version_first() -> None:
-    assert msgpack.unpackb(hello(identity(N1), N2)[4:])[0] == 2
+    assert msgpack.unpackb(hello(identity(N1), N2)[4:])[0] == 3

@@ -7,6 +7,7 @@ import pytest
 
 from dynamo.core.ids import NodeId
 from dynamo.errors import CodecError, CommitFailed, Overloaded
+from dynamo.storage import hints
 from dynamo.storage.engine import Delete, Table
 from dynamo.storage.hint_rows import HintCounts, hint_place, row_place
 from dynamo.storage.hints import TARGETS_MAX, HintStore
@@ -494,3 +495,55 @@ async def test_a_row_that_rots_is_accounted_for_once_however_often_it_is_met() -
     await opened.settle()
     assert opened.store.counts == HintCounts(stored=3, expired=1)
     assert opened.store.targets() == {N1: 2}
+
+
+# -- listing ---------------------------------------------------------------------------------------
+
+
+def listed(opened: Opened, target: NodeId, bucket: bytes) -> list[bytes]:
+    """All pages one after the other."""
+    page = opened.store.keys(target, bucket, b"", 100, lambda key: True)
+    found = page.found
+    while page.last:
+        page = opened.store.keys(target, bucket, page.last, 100, lambda key: True)
+        found += page.found
+    assert all(opened.store.get(target, key) == state for key, state in found)
+    return [key for key, _ in found]
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3, 2000])
+async def test_hints_for_a_node_are_listed_by_bucket(
+    monkeypatch: pytest.MonkeyPatch, rows: int
+) -> None:
+    monkeypatch.setattr(hints, "_LISTED_ROWS", rows + 1)
+    opened = Opened()
+    long = [LONG, LONG + b"1", LONG + b"2"]
+    mine = [key(b"%d" % number, b"mine") for number in range(4)]
+    for name in [*mine, *long]:
+        await opened.merge(N1, name, state(A, name[-5:]))
+    await opened.merge(N2, key(b"other", b"mine"), state(A, b"1"))
+    await opened.merge(N12, key(b"another", b"mine"), state(A, b"1"))
+    assert listed(opened, N1, key(b"k", b"mine")[:-1]) == mine
+    assert sorted(listed(opened, N1, b"")) == sorted(mine + long)
+    wanted = opened.store.keys(N1, b"", b"", 100, lambda name: name == mine[0])
+    assert [name for name, _ in wanted.found] in ([], [mine[0]])
+
+
+async def test_a_page_of_large_hints_ends_early() -> None:
+    opened = Opened()
+    names = [key(b"%02d" % number) for number in range(12)]
+    for name in names:
+        await opened.merge(N1, name, state(A, b"v" * 2**20))
+    assert 4 <= len(opened.store.keys(N1, b"", b"", 100, lambda key: True).found) < 8
+    assert listed(opened, N1, b"") == names
+
+
+async def test_hints_that_cannot_be_read_are_not_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hints, "_LISTED_ROWS", 2)
+    opened = Opened()
+    names = [key(b"%d" % number) for number in range(6)]
+    for name in names:
+        await opened.merge(N1, name, state(A, b"1"))
+    for name in names[1:4]:
+        opened.disk.corrupt(Table.HINTS, hint_place(N1, name), random.Random(1))
+    assert listed(opened, N1, b"") == [names[0], *names[4:]]

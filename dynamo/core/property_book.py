@@ -1,0 +1,348 @@
+"""The properties of all buckets: of the settings, of types made since, and as clients changed them.
+
+    Riak's defaults  <-  the type  <-  changes to the type  <-  changes to the bucket
+
+Each layer overrides the ones before it, name by name, so a change to a type shows through in its
+buckets that did not set the property themselves. Types and changes are facts that gossip carries;
+of two changes made to one bucket at the same time, one is taken whole, the same one by every node.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from dynamo.core.bucket_types import (
+    BucketType,
+    check_type_name,
+    decode_type,
+    encode_type,
+)
+from dynamo.core.facts import (
+    NAME_BYTES_MAX,
+    PROPERTIES,
+    TYPE,
+    Fact,
+    Revision,
+    decode_revision,
+)
+from dynamo.core.ids import (
+    BUCKET_BYTES_MAX,
+    BUCKET_TYPE_BYTES_MAX,
+    DEFAULT_BUCKET_TYPE,
+    Bucket,
+    NodeId,
+)
+from dynamo.core.properties import Properties
+from dynamo.core.property_rules import (
+    DEFAULTS,
+    coerced,
+    contradictions,
+    forbidden_always,
+    forbidden_changes,
+    of_type,
+    refused_at_creation,
+)
+from dynamo.errors import BadRequest, CodecError, ConfigError
+
+CHANGES_BYTES_MAX = 64 * 1024
+CHANGED_BUCKETS_MAX = 4096
+"""Changes are gossiped to all nodes and kept in memory; many buckets alike want a bucket type."""
+
+TYPES_MAX = 256
+"""Made while the cluster runs; types are for kinds of data, not for customers or days."""
+
+
+class _Change(NamedTuple):
+    version: bytes
+    properties: Mapping[str, object]
+
+
+class _Created(NamedTuple):
+    """A type made while the cluster runs."""
+
+    fact: Fact
+    bucket_type: BucketType
+
+
+class PropertyBook:
+    """The properties of all buckets, and the bucket types there are.
+
+    A bucket with the empty name, which no client can address, stands for its type as a whole.
+    """
+
+    def __init__(
+        self,
+        bucket_types: Mapping[str, Mapping[str, object]],
+        bucket_defaults: Mapping[str, object],
+        *,
+        claimant: NodeId | None = None,
+    ) -> None:
+        """From the settings.
+
+        Args:
+            bucket_types: by name, what of each differs from the defaults of types.
+            bucket_defaults: what buckets without a type differ in from Riak's.
+            claimant: the node that is shown as the creator of these types.
+
+        Raises:
+            ConfigError: a property has a value that it cannot have.
+        """
+        self._settings = {DEFAULT_BUCKET_TYPE: _defaults_from_settings(bucket_defaults)}
+        claimed = {} if claimant is None else {"claimant": claimant}
+        for name, properties in bucket_types.items():
+            self._settings[name.encode()] = {**_type_from_settings(name, properties), **claimed}
+        self._created: dict[bytes, _Created] = {}
+        self._changes: dict[Bucket, _Change] = {}
+        self._types: dict[bytes, Properties] = {}
+        self._waiting: dict[bytes, Properties] = {}
+        self._buckets: dict[Bucket, Properties] = {}
+        for bucket_type in self._settings:
+            self._compute_type(bucket_type)
+
+    def of(self, bucket: Bucket) -> Properties | None:
+        """The properties of a bucket, or of a type; None if there is no such type in use."""
+        return self._buckets.get(bucket) or self._types.get(bucket.bucket_type)
+
+    def known(self, bucket: Bucket) -> Properties | None:
+        """The same, and those of a type that is not active here: others may use it already."""
+        return self.of(bucket) or self._waiting.get(bucket.bucket_type)
+
+    # -- types -----------------------------------------------------------------------------------
+
+    def types(self) -> dict[bytes, bool]:
+        """All types by name, and whether each is active; the default one first."""
+        active = dict.fromkeys(self._types, True) | dict.fromkeys(self._waiting, False)
+        return {name: active[name] for name in sorted(active, key=_default_first)}
+
+    def creation(self, name: bytes, given: Mapping[str, object], by: NodeId) -> Fact:
+        """The fact that says that there is such a type, not active yet. Nothing is applied yet.
+
+        Raises:
+            BadRequest: there can be no such type, there is one in use, or there are too many.
+        """
+        check_type_name(name)
+        shown = name.decode()
+        if name in self._settings:
+            raise BadRequest(f"{shown} is a bucket type of the settings; it cannot be created here")
+        if name in self._types:
+            raise BadRequest(f"{shown} is active already; it can be updated, not created anew")
+        if name not in self._created and len(self._created) >= TYPES_MAX:
+            raise BadRequest(f"there are {TYPES_MAX} bucket types already, that is the most")
+        reasons = refused_at_creation(given)
+        if reasons:
+            raise BadRequest(f"{shown} cannot be created: {_listed(reasons)}")
+        good, _ = coerced(given)
+        made = BucketType(name=name, given=good, active=False, claimant=by)
+        return self._type_fact(made, by)
+
+    def activation(self, name: bytes, by: NodeId) -> Fact:
+        """The fact that says that a type which was created is active. Nothing is applied yet."""
+        return self._type_fact(self._created[name].bucket_type.activated(), by)
+
+    def is_created(self, name: bytes) -> bool:
+        """Whether a type was made while the cluster ran; the settings come before that."""
+        return name in self._created and name not in self._settings
+
+    def awaits_activation(self, name: bytes) -> Fact:
+        """The fact about a type that was created and is not active.
+
+        Raises:
+            BadRequest: there is none of that name, or it is in the settings and switched off there.
+        """
+        if self.is_created(name):
+            return self._created[name].fact
+        shown = name.decode("utf-8", "backslashreplace")
+        if name in self._settings:
+            raise BadRequest(f"{shown} is a bucket type of the settings, where active is false")
+        raise BadRequest(f"{shown} is not an existing bucket type")
+
+    def _type_fact(self, made: BucketType, by: NodeId) -> Fact:
+        before = self._created.get(made.name)
+        return encode_type(made, by, before.fact if before else None)
+
+    # -- changes ---------------------------------------------------------------------------------
+
+    def refused(self, bucket: Bucket, changes: Mapping[str, object]) -> dict[str, str]:
+        """Why these changes cannot be made: reasons by property; empty if they can be."""
+        current = self.of(bucket)
+        if current is None:
+            return {"": "no_type"}
+        good, reasons = coerced(changes)
+        typed = bucket.bucket_type != DEFAULT_BUCKET_TYPE
+        forbidden = forbidden_changes if typed else forbidden_always
+        made = {**current.everything, **good}
+        return contradictions(made, typed=typed) | forbidden(current.everything, good) | reasons
+
+    def changed(self, bucket: Bucket, changes: Mapping[str, object], by: NodeId) -> Fact:
+        """The fact that says these changes, on top of those made before. Nothing is applied yet.
+
+        Raises:
+            BadRequest: they are refused, or there are too many.
+        """
+        reasons = self.refused(bucket, changes)
+        if reasons:
+            raise BadRequest(_listed(reasons))
+        before = self._changes.get(bucket)
+        if before is None and len(self._changes) >= CHANGED_BUCKETS_MAX:
+            raise BadRequest(
+                f"at most {CHANGED_BUCKETS_MAX} buckets have properties of their own;"
+                " give a bucket type the properties, and put the buckets there"
+            )
+        kept, _ = coerced({name: value for name, value in changes.items() if name != "name"})
+        return self._fact(bucket, {**before.properties, **kept} if before else kept, by)
+
+    def reset(self, bucket: Bucket, by: NodeId) -> Fact | None:
+        """The fact that says that a bucket is back to its type's properties; None if it is."""
+        return self._fact(bucket, {}, by) if bucket in self._buckets else None
+
+    def _fact(self, bucket: Bucket, properties: Mapping[str, object], by: NodeId) -> Fact:
+        before = self._changes.get(bucket)
+        number = decode_revision(before.version).number if before else 0
+        try:
+            body = json.dumps(properties, allow_nan=False, separators=(",", ":")).encode()
+        except (ValueError, RecursionError) as error:
+            raise BadRequest(f"properties that are no JSON: {error}") from error
+        if len(body) > CHANGES_BYTES_MAX:
+            raise BadRequest(
+                f"the properties of one bucket take at most {CHANGES_BYTES_MAX} bytes,"
+                f" got {len(body)}"
+            )
+        return Fact(_fact_name(bucket), Revision(number + 1, by).encode(), body)
+
+    # -- facts -----------------------------------------------------------------------------------
+
+    def check(self, fact: Fact) -> None:
+        """See whether a fact that came by gossip says properties, or tells of a type.
+
+        Raises:
+            CodecError: it does not.
+        """
+        if fact.name[:1] == TYPE:
+            decode_type(fact)
+        else:
+            _bucket_of(fact.name)
+            _properties_of(fact)
+
+    def apply(self, fact: Fact) -> None:
+        """Take a fact that was checked; an older one than the one known changes nothing."""
+        if fact.name[:1] == TYPE:
+            self._apply_type(fact)
+        else:
+            self._apply_change(fact)
+
+    def _apply_type(self, fact: Fact) -> None:
+        made = decode_type(fact)
+        known = self._created.get(made.name)
+        if known is not None and known.fact.version > fact.version:
+            return
+        self._created[made.name] = _Created(fact, made)
+        if made.name not in self._settings:
+            self._compute_type(made.name)
+
+    def _apply_change(self, fact: Fact) -> None:
+        bucket = _bucket_of(fact.name)
+        known = self._changes.get(bucket)
+        if known is not None and known.version > fact.version:
+            return
+        self._changes[bucket] = _Change(fact.version, _properties_of(fact))
+        if bucket.bucket and bucket.bucket_type in self._types:
+            self._compute_bucket(bucket)
+        elif not bucket.bucket and self._start_of(bucket.bucket_type) is not None:
+            self._compute_type(bucket.bucket_type)
+
+    def _start_of(self, bucket_type: bytes) -> Mapping[str, object] | None:
+        """What a type was made with; None if this node has not heard of it."""
+        if (start := self._settings.get(bucket_type)) is not None:
+            return start
+        created = self._created.get(bucket_type)
+        return None if created is None else created.bucket_type.everything
+
+    def _compute_type(self, bucket_type: bytes) -> None:
+        start = self._start_of(bucket_type)
+        assert start is not None, "there is such a type"
+        change = self._changes.get(Bucket(bucket_type, b""))
+        properties = Properties.of({**start, **(change.properties if change else {})})
+        if start.get("active", True) is not True:
+            self._waiting[bucket_type] = properties
+            return
+        self._waiting.pop(bucket_type, None)
+        self._types[bucket_type] = properties
+        for bucket in self._changes:
+            if bucket.bucket_type == bucket_type and bucket.bucket:
+                self._compute_bucket(bucket)
+
+    def _compute_bucket(self, bucket: Bucket) -> None:
+        changes = self._changes[bucket].properties
+        if changes:
+            base = self._types[bucket.bucket_type].everything
+            self._buckets[bucket] = Properties.of({**base, **changes})
+        else:
+            self._buckets.pop(bucket, None)
+
+
+def _defaults_from_settings(given: Mapping[str, object]) -> dict[str, object]:
+    good, reasons = coerced(given)
+    made = {**DEFAULTS, **good}
+    _check_settings(
+        "bucket_defaults", {**made, **given}, reasons or contradictions(made, typed=False)
+    )
+    return made
+
+
+def _type_from_settings(name: str, given: Mapping[str, object]) -> dict[str, object]:
+    good, reasons = coerced(given)
+    made = of_type(good)
+    where = f"bucket_types.{name}"
+    _check_settings(where, {**made, **given}, reasons or contradictions(made, typed=True))
+    return made
+
+
+def _check_settings(where: str, values: Mapping[str, object], reasons: Mapping[str, str]) -> None:
+    for name, reason in reasons.items():
+        raise ConfigError(f"[cluster] {where}: {name} is {values[name]!r:.80}: {reason}")
+
+
+def _listed(reasons: Mapping[str, str]) -> str:
+    return "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
+
+
+def _default_first(name: bytes) -> tuple[bool, bytes]:
+    return name != DEFAULT_BUCKET_TYPE, name
+
+
+# -- facts ---------------------------------------------------------------------------------------
+
+
+def _fact_name(bucket: Bucket) -> bytes:
+    return PROPERTIES + bytes([len(bucket.bucket_type)]) + bucket.bucket_type + bucket.bucket
+
+
+def _bucket_of(name: bytes) -> Bucket:
+    type_end = 2 + name[1] if len(name) > 1 else 0
+    bucket = Bucket(name[2:type_end], name[type_end:])
+    if (
+        not 0 < len(bucket.bucket_type) == type_end - 2 <= BUCKET_TYPE_BYTES_MAX
+        or len(bucket.bucket) > BUCKET_BYTES_MAX
+        or len(name) > NAME_BYTES_MAX
+    ):
+        raise CodecError(f"not the name of a bucket: {name[:80]!r}")
+    return bucket
+
+
+def _properties_of(fact: Fact) -> dict[str, object]:
+    """The properties a fact says, in the form they are kept in."""
+    decode_revision(fact.version)
+    try:
+        said = json.loads(fact.body, parse_constant=_no_number)
+    except (ValueError, RecursionError) as error:
+        raise CodecError(f"not bucket properties: {error}") from error
+    if not isinstance(said, dict) or len(fact.body) > CHANGES_BYTES_MAX:
+        raise CodecError("bucket properties are one JSON object")
+    good, reasons = coerced(said)
+    if reasons:
+        raise CodecError(f"bucket properties that cannot be: {reasons}")
+    return good
+
+
+def _no_number(text: str) -> object:
+    raise ValueError(f"{text} is no JSON")

@@ -1,0 +1,48 @@
+"""The whole description, as it is served. Pure."""
+
+import json
+from functools import cache
+
+from dynamo.http.openapi.answers import HEADERS, RESPONSES
+from dynamo.http.openapi.operations import TAGS, paths
+from dynamo.http.openapi.parameters import PARAMETERS
+from dynamo.http.openapi.schemas import SCHEMAS, Json
+
+_ABOUT = """\
+A leaderless key-value store after Amazon's Dynamo, with the HTTP interface of Riak KV.
+
+Any node takes any request. `Accept` chooses between forms of an answer, `Accept-Encoding: gzip` is
+honoured, and an unknown query parameter is ignored. A method that a path does not have is answered
+`405` with `Allow`, a path that does not exist `404`, a method that HTTP does not have `501`.
+Names in paths are bytes: each part is percent-decoded by itself, and `+` is a blank.
+Answers with values carry `X-Riak-Meta-...` and `X-Riak-Index-...` as they were stored.
+"""
+
+
+def document(version: str) -> Json:
+    """The description as an object; `version` is the program's."""
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "dynamo",
+            "version": version,
+            "summary": "Riak KV's HTTP API, and what is beyond it.",
+            "description": _ABOUT,
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "servers": [{"url": "/", "description": "The node that was asked."}],
+        "tags": [{"name": name, "description": said} for name, said in TAGS.items()],
+        "paths": paths(),
+        "components": {
+            "schemas": SCHEMAS,
+            "parameters": PARAMETERS,
+            "headers": HEADERS,
+            "responses": RESPONSES,
+        },
+    }
+
+
+@cache
+def document_bytes(version: str) -> bytes:
+    """The same as JSON; made when it is first asked for."""
+    return json.dumps(document(version), separators=(",", ":")).encode()
