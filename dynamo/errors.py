@@ -75,9 +75,17 @@ class PeerLost(PeerError):
 
 
 class HandshakeRefused(PeerError):
-    """One side refused the other at the handshake; the text says why."""
+    """One side refused the other at the handshake; the text says why.
+
+    Attributes:
+        incompatible: they have different settings or versions; trying again will not help.
+    """
 
     definite = True
+
+    def __init__(self, text: str, *, incompatible: bool = False) -> None:
+        super().__init__(text)
+        self.incompatible = incompatible
 
 
 class StorageError(DynamoError):

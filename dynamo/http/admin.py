@@ -30,7 +30,7 @@ from dynamo.core.divergence import DivergentKey
 from dynamo.core.ids import Bucket, Key, NodeId, encode_key
 from dynamo.errors import BadRequest
 from dynamo.http.buckets import as_text, json_reply
-from dynamo.http.reply import STORED, Reply, unknown_type
+from dynamo.http.reply import RETRY, STORED, Reply, unknown_type
 from dynamo.http.routes import Target
 from dynamo.http.served import ServedNode
 from dynamo.http.wire import parse_query, timeout_of
@@ -75,7 +75,10 @@ class Admin:
         """Wait until all hints that are held now are gone: 200; or for as long as asked: 503."""
         waited = await self._node.operations.wait_for_hints(_wait_s(query))
         said = {"node": self._node.config.node_id, **waited}
-        return json_reply(said, 503 if waited["held"] else 200)
+        if not waited["held"]:
+            return json_reply(said)
+        reply = json_reply(said, 503)
+        return reply._replace(head=reply.head + RETRY)
 
     async def ring(self, request: web.BaseRequest, target: Target, query: str) -> Reply:
         """Who owns which partition, and how much falls to each for keys of the default type."""

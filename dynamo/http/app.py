@@ -52,7 +52,7 @@ from dynamo.http.negotiation import takes_gzip
 from dynamo.http.objects import Objects, receipt_line
 from dynamo.http.preflist import Preflist
 from dynamo.http.render import http_date
-from dynamo.http.reply import FORBIDDEN, NO_PATH, NOT_IMPLEMENTED, Reply, Stream, page, text
+from dynamo.http.reply import FORBIDDEN, NO_PATH, NOT_IMPLEMENTED, RETRY, Reply, Stream, page, text
 from dynamo.http.routes import Resource, Target, resolve
 from dynamo.http.served import ServedNode
 from dynamo.http.server_info import ServerInfo
@@ -84,7 +84,6 @@ _ALWAYS_THERE: Final = frozenset(
 )
 """What a node answers before it has joined: questions about itself."""
 
-_RETRY: Final = "Retry-After: 1\r\n"
 _UNTYPED: Final = frozenset({"PW", "node_confirms"})
 """Texts whose type Riak leaves to chance; here that of a page is given for a delete only."""
 
@@ -373,7 +372,7 @@ def _failed(method: str, reply: Reply, error: DynamoError | None) -> Reply:
     head = reply.head
     body = reply.body
     if reply.status == 503:
-        head += _RETRY
+        head += RETRY
     if method in _WRITING:
         definite = reply.status == 503 if error is None else error.definite
         acks = error.acks if isinstance(error, RequestError) else 0

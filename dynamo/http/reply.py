@@ -37,6 +37,7 @@ VARY_SIBLINGS = "Vary: Accept, Accept-Encoding\r\n"
 PLAIN = "Content-Type: text/plain\r\n"
 HTML = "Content-Type: text/html\r\n"
 JSON = "Content-Type: application/json\r\n"
+RETRY = "Retry-After: 1\r\n"
 
 
 def text(status: int, said: str) -> Reply:

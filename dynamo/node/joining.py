@@ -91,7 +91,11 @@ class Joining:
         self._say(known)
 
     async def join(self) -> None:
-        """Wait until this node holds its part of the ring, and those who joined with it theirs."""
+        """Wait until this node holds its part of the ring, and those who joined with it theirs.
+
+        Raises:
+            StartupError: the others will not have it, for its settings or its version.
+        """
         started_s = self._clock_s()
         is_new = self._mine().state is MemberState.JOINING
         while (mine := self._mine()).state is MemberState.JOINING:
@@ -99,12 +103,23 @@ class Joining:
                 self._choose(mine)
                 break
             await self._ask_seeds()
+            self._check_welcome()
             await asyncio.sleep(LOOK_S)
         await self._push_mine()
         if is_new:
             await self._hear_again()
         await self._wait_for_companions()
         await self._wait_for_connections()
+        self._check_welcome()
+
+    def _check_welcome(self) -> None:
+        """Whoever is refused by all that answer must not serve: it would be a cluster of its own.
+
+        Raises:
+            StartupError: this node is.
+        """
+        if not self._peers.connected and (refusals := self._peers.incompatible()):
+            raise StartupError("; ".join(refusals.values()))
 
     def _may_choose(self, started_s: float) -> bool:
         waited_s = self._clock_s() - started_s

@@ -54,10 +54,12 @@ class Judgement(NamedTuple):
     Attributes:
         node: who dials; None if that cannot be known.
         refusal: why it is refused, "" if it is welcome.
+        incompatible: for settings or a version that the two must have in common.
     """
 
     node: NodeId | None
     refusal: str
+    incompatible: bool = False
 
 
 def hello(me: Identity, wanted: NodeId) -> bytes:
@@ -78,6 +80,7 @@ def judge(me: Identity, body: Body) -> Judgement:
             None,
             f"{me.node_id} speaks protocol version {PROTOCOL_VERSION},"
             f" the node that dials it version {version}",
+            incompatible=True,
         )
     match rest:
         case [str(cluster), str(fingerprint), str(dialler), str(wanted), *_]:
@@ -86,25 +89,27 @@ def judge(me: Identity, body: Body) -> Judgement:
             raise ProtocolError("a hello has five parts")
     if not is_node_id(dialler) or not is_node_id(wanted):
         raise ProtocolError("a hello names two nodes")
-    return Judgement(NodeId(dialler), _refusal(me, cluster, fingerprint, dialler, wanted))
-
-
-def _refusal(me: Identity, cluster: str, fingerprint: str, dialler: str, wanted: str) -> str:
+    node = NodeId(dialler)
     if cluster != me.cluster:
-        return f"{me.node_id} is of cluster {_shown(me.cluster)}, {dialler} of {_shown(cluster)}"
+        ours, theirs = _shown(me.cluster), _shown(cluster)
+        return Judgement(node, f"{me.node_id} is of cluster {ours}, {dialler} of {theirs}")
     if fingerprint != me.cluster_fingerprint:
-        if _but_for_bucket_types(fingerprint) == _but_for_bucket_types(me.cluster_fingerprint):
-            return (
-                f"{me.node_id} and {dialler} have different settings for bucket types: [cluster]"
-                " bucket_types and bucket_defaults must be equal on all nodes"
-            )
-        return (
-            f"{me.node_id} has the cluster settings {_shown(me.cluster_fingerprint)},"
-            f" {dialler} has {_shown(fingerprint)}"
-        )
+        return Judgement(node, _differing(me, fingerprint, dialler), incompatible=True)
     if wanted != me.node_id:
-        return f"{dialler} dialled {wanted}, but {me.node_id} listens there"
-    return ""
+        return Judgement(node, f"{dialler} dialled {wanted}, but {me.node_id} listens there")
+    return Judgement(node, "")
+
+
+def _differing(me: Identity, fingerprint: str, dialler: str) -> str:
+    if _but_for_bucket_types(fingerprint) == _but_for_bucket_types(me.cluster_fingerprint):
+        return (
+            f"{me.node_id} and {dialler} have different settings for bucket types: [cluster]"
+            " bucket_types and bucket_defaults must be equal on all nodes"
+        )
+    return (
+        f"{me.node_id} has the cluster settings {_shown(me.cluster_fingerprint)},"
+        f" {dialler} has {_shown(fingerprint)}"
+    )
 
 
 def _but_for_bucket_types(fingerprint: str) -> list[str]:
@@ -116,9 +121,9 @@ def welcome(me: Identity) -> bytes:
     return frame(msgpack.packb((PROTOCOL_VERSION, True, me.node_id)))
 
 
-def refuse(refusal: str) -> bytes:
+def refuse(refusal: str, *, incompatible: bool = False) -> bytes:
     """The listener's frame if it does not."""
-    return frame(msgpack.packb((PROTOCOL_VERSION, False, refusal)))
+    return frame(msgpack.packb((PROTOCOL_VERSION, False, refusal, incompatible)))
 
 
 def check_answer(body: Body, wanted: NodeId) -> None:
@@ -130,14 +135,18 @@ def check_answer(body: Body, wanted: NodeId) -> None:
     """
     version, rest = _parts(body, "answer to a hello")
     match rest:
-        case [bool(welcomed), str(text), *_]:
+        case [bool(welcomed), str(text), *more]:
             pass
         case _:
             raise ProtocolError("an answer to a hello has three parts")
+    of_another_version = version != PROTOCOL_VERSION
     if not welcomed:
-        raise HandshakeRefused(text[:500] if text.isprintable() else _shown(text))
-    if version != PROTOCOL_VERSION:
-        raise HandshakeRefused(f"{wanted} speaks protocol version {version}")
+        raise HandshakeRefused(
+            text[:500] if text.isprintable() else _shown(text),
+            incompatible=of_another_version or more[:1] == [True],
+        )
+    if of_another_version:
+        raise HandshakeRefused(f"{wanted} speaks protocol version {version}", incompatible=True)
     if text != wanted:
         raise HandshakeRefused(f"{_shown(text)} listens where {wanted} was dialled")
 

@@ -10,6 +10,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable, Iterable, Set
+from copy import copy
 from functools import partial
 
 from dynamo.core.ids import Address, NodeId
@@ -128,6 +129,14 @@ class Peers(CallerOwner):
         link = self._links.get(node)
         return link is not None and link.tried
 
+    def incompatible(self) -> dict[NodeId, str]:
+        """The peers that will not have this node for its settings or version, and their words."""
+        return {
+            node: str(link.failure)
+            for node, link in sorted(self._links.items())
+            if isinstance(link.failure, HandshakeRefused) and link.failure.incompatible
+        }
+
     def reset(self, node: NodeId) -> None:
         """Give up the connection to a peer, calls included, and dial anew."""
         caller = self._callers.pop(node, None)
@@ -170,7 +179,7 @@ class Peers(CallerOwner):
             return PeerUnreachable("this node is shutting down")
         if link is None:
             return PeerUnreachable(f"no connection to {node} is wanted")
-        return type(link.failure)(str(link.failure))
+        return copy(link.failure)
 
     async def dial(self, node: NodeId) -> Caller:
         """A connection to `node` that passed its handshake.

@@ -152,7 +152,7 @@ class _Answerer(Connection):
 
     def greet(self, body: Body) -> None:
         identity = self._server.identity
-        node, refusal = judge(identity, body)
+        node, refusal, incompatible = judge(identity, body)
         if self._handshake is not None:
             self._handshake.cancel()
         if not refusal:
@@ -168,7 +168,7 @@ class _Answerer(Connection):
             reason=refusal,
             now_s=self._loop.time(),
         )
-        self.write(refuse(refusal))
+        self.write(refuse(refusal, incompatible=incompatible))
         self.close()
 
     # -- requests --

@@ -62,8 +62,9 @@ def map_headers(context: HookContext, headers: dict[str, Any]) -> dict[str, Any]
 
 
 def _thinned(drawn: dict[str, Any]) -> dict[str, Any]:
+    whole = repr(drawn)
     for name in list(drawn or {}):
-        if _choice((name, drawn[name]), 3):
+        if _choice((name, whole), 3):
             del drawn[name]
     return drawn
 

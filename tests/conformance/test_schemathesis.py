@@ -83,7 +83,12 @@ async def _run(node: NodeProcess, directory: Path, *, seed: int, phases: str) ->
         f"to replay: DYNAMO_SEED={seed} pytest tests/conformance/test_schemathesis.py"
     )
     entries = json.loads(har.read_text())["log"]["entries"]
+    assert any(_has_receipt(entry["response"]["headers"]) for entry in entries)
     return Counter(entry["response"]["status"] for entry in entries)
+
+
+def _has_receipt(headers: list[dict[str, str]]) -> bool:
+    return any(header["name"].lower() == "x-dynamo-replicas" for header in headers)
 
 
 async def _try_all(node: NodeProcess, directory: Path) -> Counter[int]:

@@ -350,3 +350,13 @@ def test_whoever_activates_first_decides_what_the_type_is(seed: int) -> None:
         await watch.done()
 
     in_world(seed, FOUR, scenario)
+
+
+def test_a_bucket_whose_name_is_too_long_gets_no_properties_of_its_own() -> None:
+    async def scenario(world: World) -> None:
+        await world.start_all()
+        bucket = Bucket(b"default", b"b" * 401)
+        with pytest.raises(BadRequest, match="1 to 400 bytes, got 401"):
+            await world.call("n1", lambda node: node.bucket_properties.change(bucket, {"r": 1}))
+
+    in_world(1, FOUR, scenario)

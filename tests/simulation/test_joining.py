@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from dynamo.config import ClusterConfig
 from dynamo.core.facts import Fact, encode_fact
 from dynamo.core.ids import Address, NodeId
 from dynamo.core.membership import INCARNATION_HEARD_MAX
@@ -182,3 +183,52 @@ def test_nobody_believes_what_a_node_could_not_answer(name: str) -> None:
         assert rings(world) == before
 
     in_world(1, FIVE, scenario)
+
+
+OTHER_TYPES = ClusterConfig(bucket_types={"carts": {"n_val": 1}})
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_node_that_returns_with_other_settings_than_all_others_does_not_serve_alone(
+    seed: int,
+) -> None:
+    async def scenario(world: World) -> None:
+        await world.start_all()
+        world.crash("n2")
+        ours, world.cluster = world.cluster, replace(OTHER_TYPES, partitions=32)
+        await world.start("n2")
+        machine = world.machines[NodeId("n2")]
+        await until(lambda: machine.gave_up is not None, within_s=30)
+        assert "have different settings for bucket types" in (machine.gave_up or "")
+        assert not world.node("n2").serving
+        world.crash("n2")
+        world.cluster = ours
+        await world.start_all()
+
+    in_world(seed, Options(nodes=3, partitions=32), scenario)
+
+
+def test_a_new_node_with_other_settings_says_so_and_ends() -> None:
+    async def scenario(world: World) -> None:
+        for name in ("n1", "n2"):
+            await world.start(name)
+        await until(lambda: world.node("n1").serving and world.node("n2").serving, within_s=30)
+        world.cluster = replace(OTHER_TYPES, partitions=32)
+        await world.start("n3")
+        machine = world.machines[NodeId("n3")]
+        await until(lambda: machine.gave_up is not None, within_s=30)
+        assert "have different settings for bucket types" in (machine.gave_up or "")
+
+    in_world(1, Options(nodes=3, seeds=1, partitions=32), scenario)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_nodes_whose_settings_were_all_changed_while_they_were_down_serve_again(seed: int) -> None:
+    async def scenario(world: World) -> None:
+        await world.start_all()
+        for name in world.names:
+            world.crash(name)
+        world.cluster = replace(OTHER_TYPES, partitions=32)
+        await world.start_all()
+
+    in_world(seed, Options(nodes=3, partitions=32), scenario)

@@ -118,6 +118,7 @@ class World:
         network: cuts and heals links.
         trace: what happened.
         counts: what nodes that died had counted.
+        cluster: the settings in common that a node finds when it starts.
     """
 
     def __init__(self, loop: VirtualLoop, seed: int, options: Options) -> None:
@@ -131,7 +132,7 @@ class World:
         self.network = Network(loop, self.dice("network"), options.weather, self.trace)
         self.counts: Counter[str] = Counter()
         self._crashes = self.dice("crashes")
-        self._cluster = replace(options.cluster, partitions=options.partitions)
+        self.cluster = replace(options.cluster, partitions=options.partitions)
 
     def dice(self, label: str) -> random.Random:
         """Dice that depend on the seed and the label alone."""
@@ -165,7 +166,7 @@ class World:
 
         async def boot() -> None:
             machine.node = Node(
-                self._cluster,
+                self.cluster,
                 self._config(machine.name),
                 engine=engine,
                 wire=wire,

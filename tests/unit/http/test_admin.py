@@ -145,6 +145,7 @@ async def test_who_waits_for_hints_is_told_when_they_are_gone_or_the_time_is_up(
     assert done.status == 200
     assert json.loads(done.body) == {"node": "n1", "waited_for": 5, "held": 0, "for": {}}
     assert left.status == 503
+    assert left.headers["retry-after"] == "1"
     assert json.loads(left.body) == {"node": "n1", "waited_for": 5, "held": 2, "for": {"n3": 2}}
     assert node.operations.waits_s == [30.0, 0.5]
 

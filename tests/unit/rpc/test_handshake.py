@@ -28,26 +28,31 @@ def test_a_node_of_the_cluster_is_welcome() -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "sentence"),
+    ("body", "sentence", "incompatible"),
     [
         (
             hello(identity(N1, cluster="films"), N2)[4:],
             "n2 is of cluster 'books', n1 of 'films'",
+            False,
         ),
         (
             hello(identity(N1, fingerprint="partitions=64"), N2)[4:],
             "n2 has the cluster settings 'partitions=256', n1 has 'partitions=64'",
+            True,
         ),
-        (hello(identity(N1), N3)[4:], "n1 dialled n3, but n2 listens there"),
+        (hello(identity(N1), N3)[4:], "n1 dialled n3, but n2 listens there", False),
     ],
 )
-def test_a_stranger_is_refused_with_one_sentence_for_both_sides(body: bytes, sentence: str) -> None:
+def test_a_stranger_is_refused_with_one_sentence_for_both_sides(
+    body: bytes, sentence: str, incompatible: bool
+) -> None:
     judgement = judge(ME, body)
-    assert judgement == Judgement(N1, sentence)
+    assert judgement == Judgement(N1, sentence, incompatible)
     with pytest.raises(HandshakeRefused) as refused:
-        check_answer(refuse(judgement.refusal)[4:], N2)
+        check_answer(refuse(sentence, incompatible=judgement.incompatible)[4:], N2)
     assert str(refused.value) == sentence
     assert refused.value.definite
+    assert refused.value.incompatible == incompatible
 
 
 @pytest.mark.parametrize(
@@ -56,7 +61,9 @@ def test_a_stranger_is_refused_with_one_sentence_for_both_sides(body: bytes, sen
 def test_another_version_is_refused_whatever_follows_its_number(rest: list[object]) -> None:
     judgement = judge(ME, msgpack.packb([9, *rest]))
     assert judgement == Judgement(
-        None, f"n2 speaks protocol version {PROTOCOL_VERSION}, the node that dials it version 9"
+        None,
+        f"n2 speaks protocol version {PROTOCOL_VERSION}, the node that dials it version 9",
+        incompatible=True,
     )
 
 
