@@ -53,6 +53,9 @@ TYPES_MAX = 256
 
 
 class _Change(NamedTuple):
+    """What a bucket, or a type as a whole, does not have as its type was made."""
+
+    bucket: Bucket
     version: bytes
     properties: Mapping[str, object]
 
@@ -62,6 +65,10 @@ class _Created(NamedTuple):
 
     fact: Fact
     bucket_type: BucketType
+
+
+News = _Change | _Created
+"""What a fact says, decoded: whatever cannot be is found out before the fact is taken."""
 
 
 class PropertyBook:
@@ -211,40 +218,38 @@ class PropertyBook:
 
     # -- facts -----------------------------------------------------------------------------------
 
-    def check(self, fact: Fact) -> None:
-        """See whether a fact that came by gossip says properties, or tells of a type.
+    def decode(self, fact: Fact) -> News:
+        """What a fact says of properties, or of a type.
 
         Raises:
-            CodecError: it does not.
+            CodecError: nothing that could be.
         """
         if fact.name[:1] == TYPE:
-            decode_type(fact)
-        else:
-            _bucket_of(fact.name)
-            _properties_of(fact)
+            return _Created(fact, decode_type(fact))
+        return _Change(_bucket_of(fact.name), fact.version, _properties_of(fact))
 
-    def apply(self, fact: Fact) -> None:
-        """Take a fact that was checked; an older one than the one known changes nothing."""
-        if fact.name[:1] == TYPE:
-            self._apply_type(fact)
+    def apply(self, news: News) -> None:
+        """Take what a fact says; an older one than the one known changes nothing."""
+        if isinstance(news, _Created):
+            self._apply_type(news)
         else:
-            self._apply_change(fact)
+            self._apply_change(news)
 
-    def _apply_type(self, fact: Fact) -> None:
-        made = decode_type(fact)
-        known = self._created.get(made.name)
-        if known is not None and known.fact.version > fact.version:
+    def _apply_type(self, news: "_Created") -> None:
+        name = news.bucket_type.name
+        known = self._created.get(name)
+        if known is not None and known.fact.version > news.fact.version:
             return
-        self._created[made.name] = _Created(fact, made)
-        if made.name not in self._settings:
-            self._compute_type(made.name)
+        self._created[name] = news
+        if name not in self._settings:
+            self._compute_type(name)
 
-    def _apply_change(self, fact: Fact) -> None:
-        bucket = _bucket_of(fact.name)
+    def _apply_change(self, news: "_Change") -> None:
+        bucket = news.bucket
         known = self._changes.get(bucket)
-        if known is not None and known.version > fact.version:
+        if known is not None and known.version > news.version:
             return
-        self._changes[bucket] = _Change(fact.version, _properties_of(fact))
+        self._changes[bucket] = news
         if bucket.bucket and bucket.bucket_type in self._types:
             self._compute_bucket(bucket)
         elif not bucket.bucket and self._start_of(bucket.bucket_type) is not None:

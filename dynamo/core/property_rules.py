@@ -5,7 +5,7 @@ properties of a bucket, change one and write the whole set back. What the store 
 (hooks, vector clock pruning, a backend's name) is kept and shown all the same.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from dynamo.core.quorum import N_MAX
 
@@ -51,6 +51,9 @@ TYPE_DEFAULTS: Mapping[str, object] = {
 }
 """Buckets of a type."""
 
+DEPTH_MAX = 32
+"""Of lists and objects in the value of a property; Riak's have three."""
+
 HLL_PRECISION = 14
 """Of a type of datatype `hll` that says nothing else."""
 
@@ -72,7 +75,7 @@ def coerced(properties: Mapping[str, object]) -> tuple[dict[str, object], dict[s
     for name, value in properties.items():
         check = _CHECKS.get(name)
         try:
-            good[name] = value if check is None else check(value)
+            good[name] = _kept(value) if check is None else check(value)
         except ValueError as refusal:
             reasons[name] = str(refusal)
     return good, reasons
@@ -163,6 +166,20 @@ def wanted(name: str) -> str:
 
 
 # -- single values -------------------------------------------------------------------------------
+
+
+def _kept(value: object, deep: int = 0) -> object:
+    """A value that only clients understand; it has to fit into the frames of any interpreter."""
+    if deep > DEPTH_MAX:
+        raise ValueError(f"nested more than {DEPTH_MAX} deep")
+    inside: Iterable[object] = ()
+    if isinstance(value, Mapping):
+        inside = value.values()
+    elif isinstance(value, list):
+        inside = value
+    for item in inside:
+        _kept(item, deep + 1)
+    return value
 
 
 def _boolean(value: object) -> bool:

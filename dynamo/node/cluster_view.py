@@ -62,10 +62,10 @@ class ClusterView:
                 return False
             self._apply_member(record)
         elif kind in (PROPERTIES, TYPE):
-            self.properties.check(fact)
+            news = self.properties.decode(fact)
             if not self.facts.merge(fact):
                 return False
-            self.properties.apply(fact)
+            self.properties.apply(news)
         else:
             # A later version's kind: passed on as it is, so that a cluster can be upgraded.
             if not self.facts.merge(fact):

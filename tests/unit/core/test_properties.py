@@ -9,7 +9,7 @@ from dynamo.core.facts import PROPERTIES, Fact, FactBook
 from dynamo.core.ids import Bucket, NodeId
 from dynamo.core.properties import Asked, Properties
 from dynamo.core.property_book import CHANGED_BUCKETS_MAX, CHANGES_BYTES_MAX, PropertyBook
-from dynamo.core.property_rules import DEFAULTS, TYPE_DEFAULTS
+from dynamo.core.property_rules import DEFAULTS, DEPTH_MAX, TYPE_DEFAULTS
 from dynamo.core.quorum import Conflicts, ReadQuorum, WriteQuorum
 from dynamo.errors import BadRequest, CodecError, ConfigError
 
@@ -35,8 +35,7 @@ def of(kept: PropertyBook, bucket: Bucket) -> Properties:
 
 def change(kept: PropertyBook, bucket: Bucket, changes: dict[str, object]) -> Fact:
     fact = kept.changed(bucket, changes, N1)
-    kept.check(fact)
-    kept.apply(fact)
+    kept.apply(kept.decode(fact))
     return fact
 
 
@@ -122,7 +121,7 @@ def test_a_reset_bucket_is_as_its_type() -> None:
     change(kept, TYPED, {"n_val": 5})
     fact = kept.reset(TYPED, N1)
     assert fact is not None
-    kept.apply(fact)
+    kept.apply(kept.decode(fact))
     assert of(kept, TYPED).n_val == 4
     assert kept.reset(TYPED, N1) is None
 
@@ -236,7 +235,8 @@ def test_changes_that_are_too_large_or_no_json_make_no_fact() -> None:
 def test_the_number_of_changed_buckets_is_bounded() -> None:
     kept = book()
     for i in range(CHANGED_BUCKETS_MAX):
-        kept.apply(Fact(b"p\7default%d" % i, b"\0\0\0\0\0\1n1", b'{"n_val":4}'))
+        fact = Fact(b"p\7default%d" % i, b"\0\0\0\0\0\1n1", b'{"n_val":4}')
+        kept.apply(kept.decode(fact))
     with pytest.raises(BadRequest, match="bucket type"):
         kept.changed(PLAIN, {"n_val": 4}, N1)
     assert kept.changed(Bucket(b"default", b"7"), {"n_val": 5}, N1)
@@ -274,7 +274,7 @@ def test_books_that_saw_the_same_facts_in_any_order_are_alike(
     facts = []
     for node, bucket, changes in steps:
         fact = books[node].changed(bucket, changes, node)
-        books[node].apply(fact)
+        books[node].apply(books[node].decode(fact))
         facts.append(fact)
     for kept in books.values():
         shuffled.shuffle(facts)
@@ -282,17 +282,33 @@ def test_books_that_saw_the_same_facts_in_any_order_are_alike(
         known = FactBook()
         for fact in facts:
             if known.merge(fact):
-                kept.check(fact)
-                kept.apply(fact)
+                kept.apply(kept.decode(fact))
     for bucket in (PLAIN, TYPED, TYPE):
         assert len({json.dumps(of(kept, bucket).everything) for kept in books.values()}) == 1
 
 
 def test_a_fact_about_a_type_that_is_not_in_the_settings_changes_nothing_here() -> None:
     kept = book({})
-    kept.apply(book().changed(TYPED, {"n_val": 4}, N1))
-    kept.apply(book().changed(TYPE, {"n_val": 4}, N1))
+    for bucket in (TYPED, TYPE):
+        kept.apply(kept.decode(book().changed(bucket, {"n_val": 4}, N1)))
     assert kept.of(TYPED) is None
+
+
+@pytest.mark.parametrize("deep", [1, 16, DEPTH_MAX, DEPTH_MAX + 1, 500, 960])
+def test_a_value_is_nested_so_far_and_no_further_wherever_it_is_read(deep: int) -> None:
+    value: object = 1
+    for level in range(deep):
+        value = [value] if level % 2 else {"a": value}
+    kept = book()
+    if deep > DEPTH_MAX:
+        assert kept.refused(PLAIN, {"deep": value}) == {"deep": "nested more than 32 deep"}
+        said = b'{"deep":%b1%b}' % (b"[" * deep, b"]" * deep)
+        fact = Fact(b"p\7defaultb", b"\0\0\0\0\0\1n1", said)
+        with pytest.raises(CodecError):
+            kept.decode(fact)
+    else:
+        kept.apply(kept.decode(kept.changed(PLAIN, {"deep": value}, N1)))
+        assert of(kept, PLAIN).everything["deep"] == value
 
 
 _GOOD = Fact(b"p\1tb", b"\0\0\0\0\0\1n1", b'{"n_val":4}')
@@ -319,9 +335,9 @@ _GOOD = Fact(b"p\1tb", b"\0\0\0\0\0\1n1", b'{"n_val":4}')
     ],
 )
 def test_a_fact_that_says_no_properties_is_refused(fact: Fact) -> None:
-    book().check(_GOOD)
+    book().decode(_GOOD)
     with pytest.raises(CodecError):
-        book().check(fact)
+        book().decode(fact)
 
 
 @settings(max_examples=100)
@@ -330,10 +346,10 @@ def test_any_bytes_are_a_fact_or_a_codec_error(name: bytes, version: bytes, body
     fact = Fact(b"p" + name, version, body)
     kept = book()
     try:
-        kept.check(fact)
+        kept.decode(fact)
     except CodecError:
         return
-    kept.apply(fact)
+    kept.apply(kept.decode(fact))
 
 
 # -- quorums -------------------------------------------------------------------------------------

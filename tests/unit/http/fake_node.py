@@ -172,12 +172,12 @@ class FakeBucketProperties:
     properties: PropertyBook
 
     async def change(self, bucket: Bucket, changes: Mapping[str, object]) -> None:
-        self.properties.apply(self.properties.changed(bucket, changes, ME))
+        self.properties.apply(self.properties.decode(self.properties.changed(bucket, changes, ME)))
 
     async def reset(self, bucket: Bucket) -> None:
         fact = self.properties.reset(bucket, ME)
         if fact is not None:
-            self.properties.apply(fact)
+            self.properties.apply(self.properties.decode(fact))
 
 
 @dataclass
@@ -206,7 +206,7 @@ class FakeBucketTypes:
         )
 
     async def create(self, name: bytes, given: Mapping[str, object]) -> None:
-        self.properties.apply(self.properties.creation(name, given, ME))
+        self.properties.apply(self.properties.decode(self.properties.creation(name, given, ME)))
 
     async def activate(self, name: bytes) -> bool:
         if self.known()[name]:
@@ -214,7 +214,7 @@ class FakeBucketTypes:
         self.properties.awaits_activation(name)
         if self.unaware:
             raise BadRequest("not every node knows it")
-        self.properties.apply(self.properties.activation(name, ME))
+        self.properties.apply(self.properties.decode(self.properties.activation(name, ME)))
         return True
 
 
