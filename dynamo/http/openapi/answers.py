@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from dynamo.http.openapi.schemas import BASE64, TEXT, WHOLE, Json, named
+from dynamo.http.openapi.parts import BASE64, TEXT, WHOLE, Json, named, reference
 
 Answers = Mapping[str, Json]
 """Answers by status."""
@@ -69,17 +69,29 @@ def answer(
     headers: Sequence[str] = (),
     links: Json | None = None,
 ) -> Json:
-    """One answer."""
+    """One answer.
+
+    Raises:
+        KeyError: there is no description of one of the headers.
+    """
     said: dict[str, object] = {"description": description}
     if headers:
-        said["headers"] = {
-            name: {"$ref": f"#/components/headers/{HEADERS[name] and name}"} for name in headers
-        }
+        said["headers"] = {name: reference("headers", name, HEADERS) for name in headers}
     if content is not None:
         said["content"] = content
     if links is not None:
         said["links"] = links
     return said
+
+
+def in_json(description: str, schema: str) -> Json:
+    """One answer in JSON, in forms that `Accept` chooses between."""
+    return answer(description, json_of(schema), ("Vary",))
+
+
+def done(description: str) -> Json:
+    """One answer without a body."""
+    return answer(description, None, ("Vary",))
 
 
 RESPONSES: Final[Mapping[str, Json]] = {
@@ -133,8 +145,7 @@ def shared(name: str) -> Json:
     Raises:
         KeyError: there is none of that name.
     """
-    assert RESPONSES[name], name
-    return {"$ref": f"#/components/responses/{name}"}
+    return reference("responses", name, RESPONSES)
 
 
 ALWAYS: Final[Answers] = {
@@ -143,6 +154,9 @@ ALWAYS: Final[Answers] = {
     "503": shared("Unavailable"),
 }
 """What any request may be answered."""
+
+WITH_FORMS: Final[Answers] = {**ALWAYS, "406": shared("NotAcceptable")}
+"""The same where `Accept` chooses between forms, and nothing is written."""
 
 WHEN_WRITING: Final[Answers] = {**ALWAYS, "503": shared("WriteUnavailable")}
 

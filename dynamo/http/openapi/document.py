@@ -1,12 +1,24 @@
 """The whole description, as it is served. Pure."""
 
 import json
+from collections.abc import Mapping
 from functools import cache
+from typing import Final
 
 from dynamo.http.openapi.answers import HEADERS, RESPONSES
-from dynamo.http.openapi.operations import TAGS, paths
+from dynamo.http.openapi.operations.operation import TAGS
 from dynamo.http.openapi.parameters import PARAMETERS
-from dynamo.http.openapi.schemas import SCHEMAS, Json
+from dynamo.http.openapi.parts import Json
+from dynamo.http.openapi.paths import paths
+from dynamo.http.openapi.schemas import (
+    admin,
+    bucket_types,
+    lists,
+    objects,
+    properties,
+    server,
+    texts,
+)
 
 _ABOUT = """\
 A leaderless key-value store after Amazon's Dynamo, with the HTTP interface of Riak KV.
@@ -17,6 +29,17 @@ honoured, and an unknown query parameter is ignored. A method that a path does n
 Names in paths are bytes: each part is percent-decoded by itself, and `+` is a blank.
 Answers with values carry `X-Riak-Meta-...` and `X-Riak-Index-...` as they were stored.
 """
+
+
+_SCHEMAS: Final[Mapping[str, Json]] = {
+    **texts.SCHEMAS,
+    **objects.SCHEMAS,
+    **lists.SCHEMAS,
+    **properties.SCHEMAS,
+    **server.SCHEMAS,
+    **admin.SCHEMAS,
+    **bucket_types.SCHEMAS,
+}
 
 
 def document(version: str) -> Json:
@@ -34,7 +57,7 @@ def document(version: str) -> Json:
         "tags": [{"name": name, "description": said} for name, said in TAGS.items()],
         "paths": paths(),
         "components": {
-            "schemas": SCHEMAS,
+            "schemas": _SCHEMAS,
             "parameters": PARAMETERS,
             "headers": HEADERS,
             "responses": RESPONSES,

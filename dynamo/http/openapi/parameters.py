@@ -10,7 +10,7 @@ from typing import Final
 from dynamo.core.ids import BUCKET_BYTES_MAX, BUCKET_TYPE_BYTES_MAX, KEY_BYTES_MAX
 from dynamo.core.property_rules import COUNT_MAX, WORDS
 from dynamo.http.admin import DIVERGENT_KEYS_DEFAULT, HINTS_WAIT_S_DEFAULT, HINTS_WAIT_S_MAX
-from dynamo.http.openapi.schemas import BASE64, TEXT, WHOLE, Json
+from dynamo.http.openapi.parts import BASE64, TEXT, WHOLE, Json, reference
 from dynamo.http.wire import (
     BOOLEAN_PARAMETERS,
     IF_NOT_MODIFIED,
@@ -48,6 +48,14 @@ def _parameter(place: str, name: str, description: str, schema: Json) -> Json:
     return {"name": name, "in": place, "description": description, **required, "schema": schema}
 
 
+def _query(name: str, description: str, schema: Json) -> Json:
+    return _parameter("query", name, description, schema)
+
+
+def _header(name: str, description: str, schema: Json) -> Json:
+    return _parameter("header", name, description, schema)
+
+
 def _name(name: str, description: str, chars_max: int, example: str) -> Json:
     schema = {"type": "string", "minLength": 1, "maxLength": chars_max}
     return {**_parameter("path", name, description, schema), "example": example}
@@ -61,57 +69,45 @@ _PATH: Final = (
 )
 
 _QUERY: Final = (
-    *(_parameter("query", name, _USES[name], _QUORUM) for name in QUORUM_PARAMETERS),
-    *(_parameter("query", name, _USES[name], _FLAG) for name in BOOLEAN_PARAMETERS),
-    _parameter(
-        "query",
+    *(_query(name, _USES[name], _QUORUM) for name in QUORUM_PARAMETERS),
+    *(_query(name, _USES[name], _FLAG) for name in BOOLEAN_PARAMETERS),
+    _query(
         "sync_on_write",
         "Checked, and without effect: how writes reach the disk is a setting of the node.",
         {"type": "string", "enum": sorted(SYNC_WORDS)},
     ),
-    _parameter(
-        "query",
+    _query(
         "sloppy_quorum",
         "Whether stand-ins take the place of primaries that cannot be reached.",
         _TRUE_OR_FALSE,
     ),
-    _parameter(
-        "query",
+    _query(
         "trace",
         "Whether `X-Dynamo-Replicas` tells what became of the request at each replica; it then"
         " waits for all who were asked.",
         _TRUE_OR_FALSE,
     ),
-    _parameter(
-        "query",
+    _query(
         "n_val",
         "Look at the first so many of the key's replicas only; ignored above the bucket's own.",
         WHOLE,
     ),
-    _parameter("query", "timeout", "Milliseconds for the whole request.", _MILLISECONDS),
-    _parameter("query", "vtag", "Show the one sibling with this tag.", TEXT),
-    _parameter(
-        "query",
-        "returnbody",
-        "Whether to answer with what a read would show.",
-        _TRUE_OR_FALSE,
-    ),
-    _parameter(
-        "query",
+    _query("timeout", "Milliseconds for the whole request.", _MILLISECONDS),
+    _query("vtag", "Show the one sibling with this tag.", TEXT),
+    _query("returnbody", "Whether to answer with what a read would show.", _TRUE_OR_FALSE),
+    _query(
         "keys",
         "List the keys: whole, or as a run of JSON objects that ends with an empty list.",
         {"type": "string", "enum": ["true", "stream"]},
     ),
-    _parameter(
-        "query",
+    _query(
         "buckets",
         "List the buckets: whole, or as a run of JSON objects that ends with an empty list.",
         {"type": "string", "enum": ["true", "stream"]},
     ),
-    _parameter("query", "props", "Whether properties go before the keys.", _TRUE_OR_FALSE),
-    _parameter("query", "force", "Remove it although it is up.", _TRUE_OR_FALSE),
-    _parameter(
-        "query",
+    _query("props", "Whether properties go before the keys.", _TRUE_OR_FALSE),
+    _query("force", "Remove it although it is up.", _TRUE_OR_FALSE),
+    _query(
         "timeout_s",
         "Seconds to wait.",
         {
@@ -121,8 +117,7 @@ _QUERY: Final = (
             "default": HINTS_WAIT_S_DEFAULT,
         },
     ),
-    _parameter(
-        "query",
+    _query(
         "keys_max",
         "How many keys that differ are named.",
         {"type": "integer", "minimum": 0, "maximum": 999_999, "default": DIVERGENT_KEYS_DEFAULT},
@@ -133,50 +128,43 @@ _TAGS: Final[Json] = {"type": "string", "examples": ["*", '"5a0e2c91d3b7f486"']}
 _DATE: Final[Json] = {"type": "string", "examples": ["Tue, 02 Oct 2007 07:00:00 GMT"]}
 
 _HEADERS: Final = (
-    _parameter("header", VCLOCK, "The context of an earlier answer: what is superseded.", BASE64),
-    _parameter(
-        "header",
+    _header(VCLOCK, "The context of an earlier answer: what is superseded.", BASE64),
+    _header(
         IF_NOT_MODIFIED,
         "Store only if the object is there and its context is this one.",
         BASE64,
     ),
-    _parameter("header", "If-None-Match", "Go on only if none of these tags is there.", _TAGS),
-    _parameter("header", "If-Match", "Go on only if one of these tags is there.", _TAGS),
-    _parameter("header", "If-Modified-Since", "Show only what is newer.", _DATE),
-    _parameter("header", "If-Unmodified-Since", "Go on only if nothing newer is there.", _DATE),
-    _parameter(
-        "header",
+    _header("If-None-Match", "Go on only if none of these tags is there.", _TAGS),
+    _header("If-Match", "Go on only if one of these tags is there.", _TAGS),
+    _header("If-Modified-Since", "Show only what is newer.", _DATE),
+    _header("If-Unmodified-Since", "Go on only if nothing newer is there.", _DATE),
+    _header(
         "Range",
         "Show one part of the body; what cannot be shown as one part is shown whole.",
         {"type": "string", "examples": ["bytes=0-99"]},
     ),
-    _parameter("header", "Accept-Charset", "Charsets of text that are taken.", TEXT),
-    _parameter(
-        "header",
+    _header("Accept-Charset", "Charsets of text that are taken.", TEXT),
+    _header(
         "Link",
         "Links to other objects, separated by commas; kept, and shown in the style of the path.",
         {"type": "string", "examples": ['</buckets/carts/keys/bob>; riaktag="friend"']},
     ),
-    _parameter(
-        "header",
+    _header(
         "X-Riak-Meta-Note",
         "Stands for all headers that begin with `X-Riak-Meta-`: kept and shown.",
         TEXT,
     ),
-    _parameter(
-        "header",
+    _header(
         "X-Riak-Index-Name_bin",
         "Stands for all `X-Riak-Index-..._bin`: terms, separated by comma and blank.",
         TEXT,
     ),
-    _parameter(
-        "header",
+    _header(
         "X-Riak-Index-Year_int",
         "Stands for all `X-Riak-Index-..._int`: whole numbers, separated by comma and blank.",
         {"type": "string", "pattern": r"^[+-]?[0-9]{1,18}(, [+-]?[0-9]{1,18})*$"},
     ),
-    _parameter(
-        "header",
+    _header(
         "Content-Encoding",
         "Kept and shown; what it means is the clients' affair.",
         {"type": "string", "examples": ["gzip"]},
@@ -207,4 +195,4 @@ def references(names: Sequence[str]) -> list[Json]:
     Raises:
         KeyError: there is none of that name.
     """
-    return [{"$ref": f"#/components/parameters/{PARAMETERS[name]['name']}"} for name in names]
+    return [reference("parameters", name, PARAMETERS) for name in names]
