@@ -18,7 +18,7 @@
         |-- Overloaded           a bound was reached, nothing was tried (definite)
         |-- QuorumError          too few replicas answered: `needed`, `got`
         |-- DeadlineExceeded     the time ran out
-        `-- OutcomeUnknown       whoever did the work was lost meanwhile
+        `-- OutcomeUnknown       whoever did the work was lost meanwhile, or could not finish it
 
 A failed write is *definite* only if no replica can have stored it; when in doubt it is not
 (Maelstrom's rule: "in doubt, indefinite is always safe" put in this store's terms).
@@ -159,4 +159,4 @@ class DeadlineExceeded(RequestError):
 
 
 class OutcomeUnknown(RequestError):
-    """The node that did the work was lost before it answered: it may be done or not."""
+    """It may be done or not: who did the work was lost before it answered, or could not finish it."""

@@ -4,12 +4,14 @@ import asyncio
 import logging
 
 from dynamo.core.facts import NAME_BYTES_MAX, Fact, FactBook, decode_fact, encode_fact
-from dynamo.errors import CodecError, Overloaded, StorageError
+from dynamo.errors import CodecError, DynamoError, Overloaded, StorageError
 from dynamo.storage.engine import KEY_BYTES_MAX, Engine, OnCommit, Put, Table
 
 log = logging.getLogger(__name__)
 
 _PREFIX = b"fact:"
+
+RETRY_S = 1.0
 
 assert len(_PREFIX) + NAME_BYTES_MAX <= KEY_BYTES_MAX, "every fact can be kept"
 
@@ -20,6 +22,9 @@ class FactMemory:
     def __init__(self, engine: Engine, book: FactBook) -> None:
         self._engine = engine
         self._book = book
+        # What gossip brought and the disk refused: nobody brings it again. A dict for its order.
+        self._lacking: dict[bytes, None] = {}
+        self._failed = asyncio.Event()
 
     def recall(self) -> list[Fact]:
         """All facts on disk; one that cannot be read is left out, for gossip brings it again.
@@ -36,11 +41,31 @@ class FactMemory:
         return facts
 
     def keep(self, name: bytes) -> None:
-        """Begin to write down the newest fact of that name; if it fails, gossip brings it again."""
+        """Begin to write down the newest fact of that name; if it fails, `step` tries again."""
+
+        def ended(error: StorageError | None) -> None:
+            if error is not None:
+                self._lack(name, error)
+
         try:
-            self._commit(self._newest(name), _kept)
+            self._commit(self._newest(name), ended)
         except Overloaded as error:
-            log.warning("a fact was not written down", extra={"reason": str(error)})
+            self._lack(name, error)
+
+    def _lack(self, name: bytes, error: DynamoError) -> None:
+        if not self._lacking:
+            log.warning("a fact is not on the disk yet", extra={"reason": str(error)})
+        self._lacking[name] = None
+        self._failed.set()
+
+    async def step(self) -> None:
+        """Wait until some facts could not be written down, and a while; then try these again."""
+        await self._failed.wait()
+        await asyncio.sleep(RETRY_S)
+        self._failed.clear()
+        lacking, self._lacking = self._lacking, {}
+        for name in lacking:
+            self.keep(name)
 
     async def keep_durably(self, name: bytes) -> None:
         """Return once the newest fact of that name, and all kept before it, are durable.
@@ -78,8 +103,3 @@ class FactMemory:
 
     def _commit(self, fact: Fact, on_commit: OnCommit) -> None:
         self._engine.commit([Put(Table.META, _PREFIX + fact.name, encode_fact(fact))], on_commit)
-
-
-def _kept(error: StorageError | None) -> None:
-    if error is not None:
-        log.error("a fact could not be written down", extra={"reason": str(error)})

@@ -1,9 +1,12 @@
 """Facts on disk: kept, recalled, and not confused by what cannot be read."""
 
+import asyncio
+
 import pytest
 
 from dynamo.core.facts import NAME_BYTES_MAX, Fact, FactBook, decode_fact, encode_fact
 from dynamo.errors import CommitFailed
+from dynamo.node import fact_memory
 from dynamo.node.fact_memory import FactMemory
 from dynamo.storage.engine import Put, Table
 from dynamo.storage.memory_engine import Disk, Fault, MemoryEngine
@@ -42,6 +45,21 @@ async def test_fact_that_could_not_be_stored_is_reported() -> None:
     engine.fail_next_commit(Fault.FULL)
     with pytest.raises(CommitFailed):
         await FactMemory(engine, FactBook([NEW])).keep_durably(b"mn1")
+
+
+async def test_fact_that_the_disk_refused_is_written_down_as_soon_as_it_takes_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(fact_memory, "RETRY_S", 0.001)
+    disk = Disk()
+    engine = MemoryEngine(disk)
+    memory = FactMemory(engine, FactBook([OLD, Fact(b"mn2", b"1", b"x")]))
+    engine.fail_next_commit(Fault.FULL)
+    memory.keep(b"mn1")
+    async with asyncio.timeout(5):
+        await memory.step()
+        await memory.keep_durably(b"mn2")
+    assert sorted(memory.recall()) == [OLD, Fact(b"mn2", b"1", b"x")]
 
 
 async def test_longest_name_that_gossip_brings_fits_the_disk() -> None:
