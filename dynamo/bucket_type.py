@@ -14,6 +14,7 @@ from dynamo.bench.options import asks_nodes
 from dynamo.client.answers import JsonObject
 from dynamo.client.client import Client
 from dynamo.client.errors import Refused
+from dynamo.core.property_rules import known_names
 from dynamo.errors import BadRequest
 from dynamo.printing import Exit, print_json
 from dynamo.reports import checked
@@ -62,14 +63,29 @@ def _properties(ctx: click.Context, param: click.Parameter, given: str) -> JsonO
         said = json.loads(given)
     except (ValueError, RecursionError) as error:
         raise click.BadParameter(f"it is no JSON: {error}") from error
-    if isinstance(said, dict) and isinstance(said.get("props"), dict):
+    if isinstance(said, dict) and "props" in said:
+        if len(said) > 1:
+            raise click.BadParameter('nothing may stand beside "props"')
         said = said["props"]
     if not isinstance(said, dict):
         raise click.BadParameter('it is no JSON object like {"props":{"n_val":2}}')
     return said
 
 
-_name = click.argument("name", metavar="TYPE")
+def _type_name(ctx: click.Context, param: click.Parameter, name: str) -> str:
+    """A callback: a name that a path can have in it, and a terminal can show."""
+    if name in ("", ".", "..") or not name.isprintable():
+        raise click.BadParameter(f"it is no name of a bucket type: {name!r}")
+    return name
+
+
+def _warn_of_unknown(name: str, properties: JsonObject) -> None:
+    unknown = sorted(properties.keys() - known_names())
+    if unknown:
+        click.echo(f"{name} has properties that mean nothing here: {', '.join(unknown)}", err=True)
+
+
+_name = click.argument("name", metavar="TYPE", callback=_type_name)
 _as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
@@ -172,6 +188,7 @@ def _text(refused: Refused) -> str:
 async def _create(urls: Sequence[str], name: str, properties: JsonObject) -> Exit:
     async with Client(urls, timeout_s=ANSWER_S_MAX) as client:
         await client.create_bucket_type(name, properties)
+    _warn_of_unknown(name, properties)
     click.echo(f"{name} created; `dynamo bucket-type activate {name}` lets it be used")
     return Exit.DONE
 
@@ -189,6 +206,7 @@ async def _update(urls: Sequence[str], name: str, properties: JsonObject) -> Exi
             await client.update_bucket_type(name, properties)
         except Refused as refused:
             raise BadRequest(f"{name} is not updated: {_in_words(refused)}") from refused
+    _warn_of_unknown(name, properties)
     click.echo(f"{name} updated")
     return Exit.DONE
 

@@ -200,7 +200,7 @@ class NodeConfig:
         replica_timeout_s: seconds until a replica that does not answer counts as failed for the
             request at hand; at most `request_timeout_s`.
         request_timeout_s: seconds for a whole client request that names no timeout.
-        object_bytes_max: largest body of an object, in bytes.
+        object_bytes_max: largest object, in bytes: its body and what is stored along with it.
         siblings_max: most siblings of one key; a write that would make more is refused.
         requests_in_flight_max: client requests at work at once; more are refused at once.
         queue_s_max: a client request that would have to wait longer than this, in seconds, is

@@ -159,4 +159,4 @@ class DeadlineExceeded(RequestError):
 
 
 class OutcomeUnknown(RequestError):
-    """It may be done or not: who did the work was lost before it answered, or could not finish it."""
+    """It may be done or not: who did the work was lost meanwhile, or could not finish it."""

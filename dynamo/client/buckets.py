@@ -198,13 +198,13 @@ class BucketClient:
         body = json.dumps({"props": dict(changes)}).encode()
         headers = {"content-type": "application/json"}
         path = f"{self._path}/props"
-        answer = await self._exchange(Request(method="PUT", path=path, headers=headers, body=body))
-        expect(answer, 204, read=False)
+        request = Request(method="PUT", path=path, headers=headers, body=body, is_idempotent=True)
+        expect(await self._exchange(request), 204, read=False)
 
     async def reset_properties(self) -> None:
         """Back to the bucket type's properties."""
-        answer = await self._exchange(Request(method="DELETE", path=f"{self._path}/props"))
-        expect(answer, 204, read=False)
+        request = Request(method="DELETE", path=f"{self._path}/props", is_idempotent=True)
+        expect(await self._exchange(request), 204, read=False)
 
     async def locate(self, key: Name) -> JsonObject:
         """Which partition and which nodes `key` belongs to."""

@@ -164,7 +164,8 @@ class Client:
         Raises:
             Refused: there is none of that name, or not every node knows it.
         """
-        request = Request(method="POST", path=f"{_type_path(name)}/activate")
+        path = f"{_type_path(name)}/activate"
+        request = Request(method="POST", path=path, is_idempotent=True)
         answer = await self._opened().exchange(request, self._timeout_s)
         return json_object(answer).get("was_active") is not True
 
@@ -174,7 +175,7 @@ class Client:
         Raises:
             Refused: it is not, or they cannot be changed.
         """
-        await self._put_properties(f"/types/{quote(name, safe='')}/props", properties)
+        await self._put_properties(f"/types/{_quoted(name)}/props", properties)
 
     async def _put_properties(self, path: str, properties: JsonObject) -> None:
         request = Request(
@@ -182,6 +183,7 @@ class Client:
             path=path,
             headers={"Content-Type": "application/json"},
             body=json.dumps({"props": properties}).encode(),
+            is_idempotent=True,
         )
         expect(await self._opened().exchange(request, self._timeout_s), 204, read=False)
 
@@ -207,4 +209,15 @@ class Client:
 
 
 def _type_path(name: str) -> str:
-    return f"/admin/bucket-types/{quote(name, safe='')}"
+    return f"/admin/bucket-types/{_quoted(name)}"
+
+
+def _quoted(name: str) -> str:
+    """A bucket type's name in a path.
+
+    Raises:
+        BadRequest: it is none, or names another path.
+    """
+    if name in ("", ".", ".."):
+        raise BadRequest(f"not the name of a bucket type: {name!r}")
+    return quote(name_bytes(name), safe="")

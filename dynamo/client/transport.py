@@ -1,8 +1,8 @@
 """Requests over aiohttp: which endpoint, how long, and when it is safe to try another.
 
 A request goes to one endpoint after the other until one answers, all within one deadline. It is
-repeated only if it is a read or the failure is definite: a write whose fate is unknown may have
-been applied, and a second one would be a concurrent write of its own.
+repeated only if it may be, as a read may, or the failure is definite: a write whose fate is unknown
+may have been applied, and a second one would be a concurrent write of its own.
 """
 
 import asyncio
@@ -23,7 +23,10 @@ from dynamo.client.paths import Option, query_text
 from dynamo.errors import BadRequest, DeadlineExceeded, DynamoError
 
 _CONNECTIONS_MAX = 100
-_HEADER_BYTES_MAX = 64 * 1024  # 300 links in one line are 15 KB
+_HEADER_BYTES_MAX = 2**20
+"""A node takes lines of 64 KiB, and writes links longer than it was given them."""
+
+_HEADERS_MAX = 2000  # a node takes 1,000, shows those that it keeps and adds its own
 _ANSWER_BYTES_MAX = 1 << 30  # a hundred siblings of 10 MB each
 
 _SERVER_SHARE = 0.9
@@ -34,18 +37,28 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """One request, whichever endpoint it goes to."""
+    """One request, whichever endpoint it goes to.
+
+    Attributes:
+        is_idempotent: it changes something, and done twice it is as good as done once.
+    """
 
     method: str
     path: str
     options: Sequence[Option] = ()
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes | None = None
+    is_idempotent: bool = False
 
     @property
     def is_read(self) -> bool:
-        """It has no effect, so it may be repeated at will."""
+        """It has no effect."""
         return self.method == "GET"
+
+    @property
+    def may_be_repeated(self) -> bool:
+        """Whether it may be sent again at will."""
+        return self.is_read or self.is_idempotent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +104,7 @@ class Transport:
             skip_auto_headers=("Accept-Encoding", "Content-Type"),
             max_line_size=_HEADER_BYTES_MAX,
             max_field_size=_HEADER_BYTES_MAX,
+            max_headers=_HEADERS_MAX,
             middlewares=(_send_once,),
         )
 
@@ -146,21 +160,30 @@ class Transport:
     ) -> _T:
         """What the first endpoint with an answer answers."""
         *others, last = self._endpoints.order(self._now_s())
+        is_in_doubt = False
         for url in others:
             left_s = deadline_s - self._now_s()
             # While there are others to ask, a silent endpoint gets half of what is left. A write
             # that was sent cannot go to another, so it may as well wait.
-            answer_s = left_s / 2 if request.is_read else left_s
+            answer_s = left_s / 2 if request.may_be_repeated else left_s
             try:
                 attempt = _Attempt(url=url, dial_s=left_s / 2, answer_s=answer_s)
                 return await self._try(request, attempt, answer)
             except BadRequest:
                 raise  # another endpoint would say the same
             except DynamoError as error:
-                if not error.definite or self._now_s() >= deadline_s:
+                is_in_doubt = is_in_doubt or not error.definite
+                may_go_on = error.definite or request.may_be_repeated
+                if not may_go_on or self._now_s() >= deadline_s:
+                    error.definite = not is_in_doubt
                     raise
         left_s = deadline_s - self._now_s()
-        return await self._try(request, _Attempt(url=last, dial_s=left_s, answer_s=left_s), answer)
+        try:
+            attempt = _Attempt(url=last, dial_s=left_s, answer_s=left_s)
+            return await self._try(request, attempt, answer)
+        except DynamoError as error:
+            error.definite = error.definite and not is_in_doubt
+            raise
 
     async def _try(
         self, request: Request, attempt: _Attempt, answer: Callable[[_Attempt], Awaitable[_T]]
@@ -220,7 +243,7 @@ def _translated(request: Request, url: str) -> Iterator[None]:
     except aiohttp.ConnectionTimeoutError as error:
         raise Unreachable(f"cannot connect to {url} in time") from error
     except TimeoutError as error:
-        raise DeadlineExceeded(definite=read) from error
+        raise DeadlineExceeded(f"no answer from {url} in time", definite=read) from error
     except aiohttp.ClientResponseError as error:
         raise BadAnswer(f"{url} does not speak HTTP: {error.message}", definite=read) from error
     except (aiohttp.ClientError, OSError) as error:

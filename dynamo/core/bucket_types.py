@@ -6,16 +6,14 @@ their own. So a type that is active wins over all that are not: whoever creates 
 having heard of its activation changes nothing.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from dynamo.core.fact_json import from_body, to_body
 from dynamo.core.facts import TYPE, Fact, Revision, decode_revision
 from dynamo.core.ids import BUCKET_TYPE_BYTES_MAX, DEFAULT_BUCKET_TYPE, NodeId, is_node_id
 from dynamo.core.property_rules import coerced, contradictions, of_type
 from dynamo.errors import BadRequest, CodecError
-
-BODY_BYTES_MAX = 64 * 1024
 
 RESERVED = frozenset({DEFAULT_BUCKET_TYPE, b"any"})
 """Names that no type can have: buckets without one are of the first, Riak keeps the second."""
@@ -91,14 +89,7 @@ def encode_type(made: BucketType, by: NodeId, before: Fact | None) -> Fact:
     """
     number = _revision(before.version).number if before else 0
     said = {"props": dict(made.given), "active": made.active, "claimant": made.claimant}
-    try:
-        body = json.dumps(said, allow_nan=False, separators=(",", ":")).encode()
-    except (ValueError, RecursionError) as error:
-        raise BadRequest(f"properties that are no JSON: {error}") from error
-    if len(body) > BODY_BYTES_MAX:
-        raise BadRequest(
-            f"the properties of a bucket type take at most {BODY_BYTES_MAX} bytes, got {len(body)}"
-        )
+    body = to_body(said, "the properties of a bucket type")
     version = bytes([made.active]) + Revision(number + 1, by).encode()
     return Fact(type_fact_name(made.name), version, body)
 
@@ -113,12 +104,9 @@ def decode_type(fact: Fact) -> BucketType:
     _revision(fact.version)
     try:
         check_type_name(name)
-        said = json.loads(fact.body, parse_constant=_no_number)
-    except (BadRequest, ValueError, RecursionError) as error:
+    except BadRequest as error:
         raise CodecError(f"not a bucket type: {error}") from error
-    if len(fact.body) > BODY_BYTES_MAX or not isinstance(said, dict):
-        raise CodecError("a bucket type is one JSON object")
-    match said:
+    match from_body(fact.body):
         case {"props": dict(given), "active": bool(active), "claimant": str(claimant)} if (
             is_node_id(claimant) and fact.version[0] == active
         ):
@@ -143,7 +131,3 @@ def _is_text(name: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return True
-
-
-def _no_number(text: str) -> object:
-    raise ValueError(f"{text} is no JSON")

@@ -19,6 +19,7 @@ replica, the later has the higher time, however the clocks are set. That is a hy
 milliseconds of which a key uses up one per write at most.
 """
 
+import enum
 from dataclasses import replace
 
 from dynamo.core.codec import (
@@ -85,22 +86,40 @@ def is_live(state: Siblings) -> bool:
     return any(not decode_value(encoded).deleted for _, encoded in state.dots())
 
 
-def shows_value(encoded: bytes, conflicts: Conflicts) -> bool:
-    """Whether a client is shown any value of encoded siblings that is no tombstone.
+class Liveness(enum.Enum):
+    """What one replica's siblings say of whether their key is live."""
 
-    Values are decoded only where the newest of several has to be found: who lists keys asks this of
-    every one.
+    LIVE = "live"
+    """A client is shown a value, unless another replica holds only tombstones."""
+
+    DEAD = "dead"
+    """A client is shown no value, unless another replica holds one."""
+
+    UNSETTLED = "unsettled"
+    """That depends on which of their values other replicas know to be gone."""
+
+
+def liveness(encoded: bytes, conflicts: Conflicts) -> Liveness:
+    """What encoded siblings say of their key by themselves.
+
+    Where only the newest value is shown, siblings with a value and a tombstone say nothing: which
+    is the newest may have been replaced elsewhere, by a clock that is behind.
+
+    Values are decoded only where there are several, of which one is shown: who lists keys asks this
+    of every one.
 
     Raises:
         CodecError: the siblings or a value are none.
     """
     if only_tombstones(encoded):
-        return False
+        return Liveness.DEAD
     clock = decode_clock(clock_of(encoded))
     values = sum(counter - gone for counter, gone in clock.entries.values())
     if values < 2 or conflicts is Conflicts.SIBLINGS:
-        return values > 0
-    return any(not value.deleted for _, value in shown(decode_siblings(encoded), conflicts))
+        return Liveness.LIVE if values else Liveness.DEAD
+    state = decode_siblings(encoded)
+    is_mixed = any(decode_value(value).deleted for _, value in state.dots())
+    return Liveness.UNSETTLED if is_mixed else Liveness.LIVE
 
 
 def _time_and_dot(entry: tuple[Dot, Value]) -> tuple[int, Dot]:

@@ -7,7 +7,6 @@ buckets that did not set the property themselves. Types and changes are facts th
 of two changes made to one bucket at the same time, one is taken whole, the same one by every node.
 """
 
-import json
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -17,6 +16,7 @@ from dynamo.core.bucket_types import (
     decode_type,
     encode_type,
 )
+from dynamo.core.fact_json import from_body, to_body
 from dynamo.core.facts import (
     NAME_BYTES_MAX,
     PROPERTIES,
@@ -44,12 +44,19 @@ from dynamo.core.property_rules import (
 )
 from dynamo.errors import BadRequest, CodecError, ConfigError
 
-CHANGES_BYTES_MAX = 64 * 1024
 CHANGED_BUCKETS_MAX = 4096
 """Changes are gossiped to all nodes and kept in memory; many buckets alike want a bucket type."""
 
+REMEMBERED_BUCKETS_MAX = 6144
+"""Those that were reset among them: it is remembered, or an older change would come back."""
+
 TYPES_MAX = 256
 """Made while the cluster runs; types are for kinds of data, not for customers or days."""
+
+BOOK_BYTES_MAX = 16 * 2**20
+"""What clients' changes and types may take together: 4 KiB for each of the buckets above, where a
+full set of Riak's properties takes one. A node that starts is told all of it before it serves, and
+every node keeps it in memory, parsed, where lists of small things take twenty times as much."""
 
 
 class _Change(NamedTuple):
@@ -58,6 +65,7 @@ class _Change(NamedTuple):
     bucket: Bucket
     version: bytes
     properties: Mapping[str, object]
+    size_bytes: int
 
 
 class _Created(NamedTuple):
@@ -65,6 +73,10 @@ class _Created(NamedTuple):
 
     fact: Fact
     bucket_type: BucketType
+
+    @property
+    def size_bytes(self) -> int:
+        return _size_bytes(self.fact)
 
 
 News = _Change | _Created
@@ -75,6 +87,9 @@ class PropertyBook:
     """The properties of all buckets, and the bucket types there are.
 
     A bucket with the empty name, which no client can address, stands for its type as a whole.
+
+    Attributes:
+        size_bytes: of the names and bodies of all facts taken.
     """
 
     def __init__(
@@ -103,6 +118,7 @@ class PropertyBook:
         self._types: dict[bytes, Properties] = {}
         self._waiting: dict[bytes, Properties] = {}
         self._buckets: dict[Bucket, Properties] = {}
+        self.size_bytes = 0
         for bucket_type in self._settings:
             self._compute_type(bucket_type)
 
@@ -165,7 +181,9 @@ class PropertyBook:
 
     def _type_fact(self, made: BucketType, by: NodeId) -> Fact:
         before = self._created.get(made.name)
-        return encode_type(made, by, before.fact if before else None)
+        fact = encode_type(made, by, before.fact if before else None)
+        self._check_room(fact, before)
+        return fact
 
     # -- changes ---------------------------------------------------------------------------------
 
@@ -177,8 +195,12 @@ class PropertyBook:
         good, reasons = coerced(changes)
         typed = bucket.bucket_type != DEFAULT_BUCKET_TYPE
         forbidden = forbidden_changes if typed else forbidden_always
-        made = {**current.everything, **good}
-        return contradictions(made, typed=typed) | forbidden(current.everything, good) | reasons
+        made = contradictions({**current.everything, **good}, typed=typed)
+        if bucket.bucket:
+            # A change to its type may have set a bucket against itself: that is not this change's.
+            was = contradictions(current.everything, typed=typed)
+            made = {name: why for name, why in made.items() if name in good or name not in was}
+        return made | forbidden(current.everything, good) | reasons
 
     def changed(self, bucket: Bucket, changes: Mapping[str, object], by: NodeId) -> Fact:
         """The fact that says these changes, on top of those made before. Nothing is applied yet.
@@ -190,13 +212,22 @@ class PropertyBook:
         if reasons:
             raise BadRequest(_listed(reasons))
         before = self._changes.get(bucket)
-        if before is None and len(self._changes) >= CHANGED_BUCKETS_MAX:
+        if bucket.bucket:
+            self._check_count(bucket, before)
+        kept, _ = coerced({name: value for name, value in changes.items() if name != "name"})
+        return self._fact(bucket, {**before.properties, **kept} if before else kept, by)
+
+    def _check_count(self, bucket: Bucket, before: "_Change | None") -> None:
+        if bucket not in self._buckets and len(self._buckets) >= CHANGED_BUCKETS_MAX:
             raise BadRequest(
                 f"at most {CHANGED_BUCKETS_MAX} buckets have properties of their own;"
                 " give a bucket type the properties, and put the buckets there"
             )
-        kept, _ = coerced({name: value for name, value in changes.items() if name != "name"})
-        return self._fact(bucket, {**before.properties, **kept} if before else kept, by)
+        if before is None and len(self._changes) >= REMEMBERED_BUCKETS_MAX:
+            raise BadRequest(
+                f"{REMEMBERED_BUCKETS_MAX} buckets have properties of their own or had some, and"
+                " that is the most; only these can be changed"
+            )
 
     def reset(self, bucket: Bucket, by: NodeId) -> Fact | None:
         """The fact that says that a bucket is back to its type's properties; None if it is."""
@@ -205,16 +236,24 @@ class PropertyBook:
     def _fact(self, bucket: Bucket, properties: Mapping[str, object], by: NodeId) -> Fact:
         before = self._changes.get(bucket)
         number = decode_revision(before.version).number if before else 0
-        try:
-            body = json.dumps(properties, allow_nan=False, separators=(",", ":")).encode()
-        except (ValueError, RecursionError) as error:
-            raise BadRequest(f"properties that are no JSON: {error}") from error
-        if len(body) > CHANGES_BYTES_MAX:
+        body = to_body(properties, "the properties of one bucket")
+        fact = Fact(_fact_name(bucket), Revision(number + 1, by).encode(), body)
+        self._check_room(fact, before)
+        return fact
+
+    def _check_room(self, fact: Fact, before: News | None) -> None:
+        """What does not take more room than before is made even when there is none.
+
+        What is heard from other nodes is not held against this bound: they may have accepted it at
+        the same time.
+        """
+        growth_bytes = _size_bytes(fact) - (before.size_bytes if before else 0)
+        if growth_bytes > 0 and self.size_bytes + growth_bytes > BOOK_BYTES_MAX:
             raise BadRequest(
-                f"the properties of one bucket take at most {CHANGES_BYTES_MAX} bytes,"
-                f" got {len(body)}"
+                f"all bucket types and the properties of all buckets take at most {BOOK_BYTES_MAX}"
+                " bytes together; reset buckets that need none of their own, or give a bucket type"
+                " the properties and put the buckets there"
             )
-        return Fact(_fact_name(bucket), Revision(number + 1, by).encode(), body)
 
     # -- facts -----------------------------------------------------------------------------------
 
@@ -226,7 +265,8 @@ class PropertyBook:
         """
         if fact.name[:1] == TYPE:
             return _Created(fact, decode_type(fact))
-        return _Change(_bucket_of(fact.name), fact.version, _properties_of(fact))
+        bucket, properties = _bucket_of(fact.name), _properties_of(fact)
+        return _Change(bucket, fact.version, properties, _size_bytes(fact))
 
     def apply(self, news: News) -> None:
         """Take what a fact says; an older one than the one known changes nothing."""
@@ -240,6 +280,7 @@ class PropertyBook:
         known = self._created.get(name)
         if known is not None and known.fact.version > news.fact.version:
             return
+        self.size_bytes += news.size_bytes - (known.size_bytes if known else 0)
         self._created[name] = news
         if name not in self._settings:
             self._compute_type(name)
@@ -249,6 +290,7 @@ class PropertyBook:
         known = self._changes.get(bucket)
         if known is not None and known.version > news.version:
             return
+        self.size_bytes += news.size_bytes - (known.size_bytes if known else 0)
         self._changes[bucket] = news
         if bucket.bucket and bucket.bucket_type in self._types:
             self._compute_bucket(bucket)
@@ -318,6 +360,11 @@ def _default_first(name: bytes) -> tuple[bool, bytes]:
 # -- facts ---------------------------------------------------------------------------------------
 
 
+def _size_bytes(fact: Fact) -> int:
+    # Without the version: a fact must not be too large for the length of a node's name.
+    return len(fact.name) + len(fact.body)
+
+
 def _fact_name(bucket: Bucket) -> bytes:
     return PROPERTIES + bytes([len(bucket.bucket_type)]) + bucket.bucket_type + bucket.bucket
 
@@ -337,17 +384,7 @@ def _bucket_of(name: bytes) -> Bucket:
 def _properties_of(fact: Fact) -> dict[str, object]:
     """The properties a fact says, in the form they are kept in."""
     decode_revision(fact.version)
-    try:
-        said = json.loads(fact.body, parse_constant=_no_number)
-    except (ValueError, RecursionError) as error:
-        raise CodecError(f"not bucket properties: {error}") from error
-    if not isinstance(said, dict) or len(fact.body) > CHANGES_BYTES_MAX:
-        raise CodecError("bucket properties are one JSON object")
-    good, reasons = coerced(said)
+    good, reasons = coerced(from_body(fact.body))
     if reasons:
         raise CodecError(f"bucket properties that cannot be: {reasons}")
     return good
-
-
-def _no_number(text: str) -> object:
-    raise ValueError(f"{text} is no JSON")

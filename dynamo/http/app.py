@@ -20,6 +20,7 @@ a second line below Riak's text says so in words. The first line stays Riak's: c
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Final, cast
 from urllib.parse import urlsplit
 
@@ -50,6 +51,7 @@ from dynamo.http.framing import DATA_PATHS
 from dynamo.http.metrics import Metrics
 from dynamo.http.negotiation import takes_gzip
 from dynamo.http.objects import Objects, receipt_line
+from dynamo.http.outgoing import LARGE_BYTES, Outgoing
 from dynamo.http.preflist import Preflist
 from dynamo.http.render import http_date
 from dynamo.http.reply import FORBIDDEN, NO_PATH, NOT_IMPLEMENTED, RETRY, Reply, Stream, page, text
@@ -64,6 +66,12 @@ STOP_S_MAX = 4.0
 
 BACKLOG: Final = 1024
 _BODIES_AT_ONCE_MIN: Final = 4
+
+PROPERTIES_BYTES_MAX: Final = 128 * 1024
+"""Of a body with properties. A bucket may have 64 KiB of them; to read so much JSON, look at it and
+write it again takes some milliseconds on the loop."""
+
+_PROPERTIES_AT_ONCE: Final = 64
 
 _WRITING: Final = frozenset({"PUT", "POST", "DELETE"})
 _KNOWN_METHODS: Final = _WRITING | {"GET", "HEAD", "OPTIONS", "TRACE", "CONNECT"}
@@ -112,21 +120,30 @@ class HttpServer:
         self._info = ServerInfo(node, self.figures)
         self._handlers = self._route()
         self._compressor = Compressor()
+        self._outgoing = Outgoing(self._bytes_at_once_max)
         self._connections: Connections | None = None
         self._listener: asyncio.Server | None = None
+
+    @property
+    def _bytes_at_once_max(self) -> int:
+        """Of bodies on their way in, and of large answers on their way out."""
+        return max(
+            self._config.queued_bytes_max, _BODIES_AT_ONCE_MIN * self._config.object_bytes_max
+        )
 
     def _route(self) -> Mapping[Resource, Mapping[str, Handler]]:
         bodies = BodyReader(
             body_bytes_max=self._config.object_bytes_max,
-            reading_bytes_max=max(
-                self._config.queued_bytes_max,
-                _BODIES_AT_ONCE_MIN * self._config.object_bytes_max,
-            ),
+            reading_bytes_max=self._bytes_at_once_max,
+        )
+        small_bodies = BodyReader(
+            body_bytes_max=PROPERTIES_BYTES_MAX,
+            reading_bytes_max=_PROPERTIES_AT_ONCE * PROPERTIES_BYTES_MAX,
         )
         objects = Objects(self._node, bodies)
-        buckets = Buckets(self._node, bodies)
+        buckets = Buckets(self._node, small_bodies)
         admin = Admin(self._node)
-        types = BucketTypes(self._node, bodies)
+        types = BucketTypes(self._node, small_bodies)
         info = self._info
         metrics = Metrics(
             (*self._node.operations.figures, *self.figures), self._node.config.node_id
@@ -248,6 +265,11 @@ class HttpServer:
             ),
             Count("http_failures", "requests that failed by a fault", lambda: self._failures),
             Gauge("http_connections", "connections of clients", self._connections_open),
+            Gauge(
+                "http_large_answers_bytes",
+                "bytes of large answers on their way to clients",
+                lambda: self._outgoing.on_the_way_bytes,
+            ),
         )
 
     def _connections_open(self) -> int:
@@ -257,18 +279,65 @@ class HttpServer:
 
     async def _answer(self, request: web.BaseRequest) -> Answer:
         self._requests += 1
-        if not cast("Connection", request.protocol).take_let_in():
+        connection = cast("Connection", request.protocol)
+        if not connection.take_let_in():
             if self._is_refused(request):
                 self._note_shed(request.method)
                 return Answer(request, self._refusal(request.method), self._head_stamp())
             self._admission.begin()
         try:
             reply = await self._reply_or_failure(request)
+            if (
+                type(reply) is Reply
+                and (size := len(reply.body)) > LARGE_BYTES
+                and request.method != "HEAD"
+            ):
+                if self._outgoing.take(size):
+                    return await self._large_answer(request, reply, size)
+                del reply  # before it waits for what it takes
+                return await self._large_answer_later(request, size)
             if takes_gzip(request.headers.get("Accept-Encoding")):
                 reply = await self._compressor.compressed(reply)
         finally:
             self._admission.end()
-        return Answer(request, reply, self._head_stamp())
+        answer = Answer(request, reply, self._head_stamp())
+        if connection.is_worn and connection.is_last:
+            answer.end_connection()
+        return answer
+
+    async def _large_answer(
+        self, request: web.BaseRequest, reply: Reply | Stream, size: int
+    ) -> Answer:
+        """Room for `size` bytes is taken; it is given back when the answer is gone."""
+        try:
+            if takes_gzip(request.headers.get("Accept-Encoding")):
+                reply = await self._compressor.compressed(reply)
+        except BaseException:
+            self._outgoing.give_back(size)
+            raise
+        now = len(reply.body) if type(reply) is Reply else 0
+        self._outgoing.give_back(size - now)
+        gone = partial(self._outgoing.give_back, now)
+        answer = Answer(request, reply, self._head_stamp(), gone)
+        connection = cast("Connection", request.protocol)
+        if connection.is_worn and connection.is_last:
+            answer.end_connection()
+        return answer
+
+    async def _large_answer_later(self, request: web.BaseRequest, size: int) -> Answer:
+        """There was no room: wait for it, and ask again; but nothing is written twice."""
+        try:
+            if request.method in _WRITING:
+                raise self._outgoing.overloaded(definite=False)
+            await self._outgoing.wait(size)
+        except Overloaded as error:
+            return Answer(request, self._reply_to(error, request), self._head_stamp())
+        try:
+            reply = await self._reply_or_failure(request)
+        except BaseException:
+            self._outgoing.give_back(size)
+            raise
+        return await self._large_answer(request, reply, size)
 
     async def _reply_or_failure(self, request: web.BaseRequest) -> Reply | Stream:
         try:
@@ -352,6 +421,11 @@ class HttpServer:
             exc.__traceback__ = None
         if isinstance(exc, BadHttpMethod):
             reply = NOT_IMPLEMENTED
+        elif isinstance(exc, Overloaded):
+            self._refused += 1
+            reply = _failed("PUT", text(503, f"{said}\n"), exc)  # which method it is, nobody knows
+        elif isinstance(exc, BadRequest):
+            reply = text(431, f"{said}\n")
         else:
             reason = said.partition("\n")[0].rstrip(":")
             reply = text(400, f"not a request: {reason}\n")

@@ -20,6 +20,7 @@ from dynamo.core.siblings import Siblings
 from dynamo.errors import BadRequest, DeadlineExceeded, DynamoError
 from dynamo.http.exchange import BodyReader
 from dynamo.http.found import Found, context_line, find, lone_lines, version_lines
+from dynamo.http.large_reads import VALUE_BYTES, LargeReads
 from dynamo.http.negotiation import (
     NOT_MODIFIED,
     byte_range,
@@ -54,12 +55,14 @@ from dynamo.http.reply import (
 from dynamo.http.routes import Target
 from dynamo.http.served import ServedNode
 from dynamo.http.wire import (
+    DESCRIBED_BYTES_MAX,
     IF_NOT_MODIFIED,
     Parameters,
     context_of,
     describe,
     is_media_type,
     parameters,
+    value_bytes,
 )
 from dynamo.node.tracing import Trace
 
@@ -81,6 +84,7 @@ class Objects:
     def __init__(self, node: ServedNode, bodies: BodyReader) -> None:
         self._node = node
         self._bodies = bodies
+        self._large = LargeReads()
 
     # -- reading ---------------------------------------------------------------------------------
 
@@ -98,15 +102,19 @@ class Objects:
             quorum = properties.read_quorum(wanted.asked)
         except BadRequest as error:
             return _beyond_n(error, "")
-        state = await self._node.coordinator.get(
-            Key(target.bucket_type, target.bucket, target.key),
-            quorum,
-            timeout_s=self._timeout_s(wanted),
-            trace=trace,
-        )
+        key = Key(target.bucket_type, target.bucket, target.key)
+        get = self._node.coordinator.get
+        timeout_s = self._timeout_s(wanted)
+        if self._large.expects(key):
+            async with self._large.turn():
+                state = await get(key, quorum, timeout_s=timeout_s, trace=trace)
+        else:
+            state = await get(key, quorum, timeout_s=timeout_s, trace=trace)
         found = find(state, properties.conflicts)
         if not found.values:
             return NOT_FOUND
+        if len(found.values[0][1].body) > VALUE_BYTES:
+            self._large.note(key)
         if not found.exists:
             return _deleted(found)
         if wanted.vtag is not None:
@@ -204,10 +212,18 @@ class Objects:
         body, timeout_s = await self._body(request, wanted, timeout_s)
         if isinstance(body, Reply):
             return body
+        value = described.value(body, self._node.wall_ms())
+        object_bytes_max = self._node.config.object_bytes_max
+        may_be_too_large = described.indexes or len(body) > object_bytes_max - DESCRIBED_BYTES_MAX
+        if may_be_too_large and (size := value_bytes(value)) > object_bytes_max:
+            return text(413, f"an object has at most {object_bytes_max} bytes, got {size}\n")
         stored_at = target if target.key else target._replace(key=self._drawn().encode())
+        key = Key(stored_at.bucket_type, stored_at.bucket, stored_at.key)
+        if len(body) > VALUE_BYTES:
+            self._large.note(key)
         written = await self._node.coordinator.put(
-            Key(stored_at.bucket_type, stored_at.bucket, stored_at.key),
-            described.value(body, self._node.wall_ms()),
+            key,
+            value,
             context,
             quorum,
             properties.conflicts,

@@ -200,6 +200,22 @@ def is_media_type(content_type: str) -> bool:
     return _MEDIA_TYPE.match(content_type) is not None
 
 
+DESCRIBED_BYTES_MAX = 2**20
+"""More than a head can say about a value, but for indexes: their field is stored with each term."""
+
+_ENTRY_BYTES = 4  # what the encoding of a value adds to each text, about
+
+
+def value_bytes(value: Value) -> int:
+    """How much of a value is stored: its body and what goes along with it, to a few bytes."""
+    texts = [value.content_type, value.content_encoding]
+    texts += [text for entry in (*value.meta, *value.indexes) for text in entry]
+    size = sum([len(text.encode("utf-8", "surrogateescape")) for text in texts])
+    size += sum([len(name) for link in value.links for name in link])
+    entries = len(texts) + 3 * len(value.links)
+    return len(value.body) + size + _ENTRY_BYTES * entries
+
+
 class Described(NamedTuple):
     """What the headers of a store say about the value in its body."""
 

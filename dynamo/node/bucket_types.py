@@ -9,6 +9,10 @@ one that knows of it has told it what there is (`node/joining.py`).
 
 Two nodes may activate at the same time. Each needs the other's confirmation, and none gives way to
 another version once it activated: so a type has one set of properties, whoever uses it first.
+
+A type that is created anew needs all confirmations as well. Whoever is activating it as it was is
+one of those asked: told before the activation is written it gives up, and asked later it says no.
+So no creation that was acknowledged is lost to an activation of what was there before it.
 """
 
 import asyncio
@@ -64,10 +68,30 @@ class BucketTypes:
         """Create a type, or anew one that is not active yet.
 
         Raises:
-            BadRequest: there can be no such type, there is one in use, or there are too many.
+            BadRequest: there can be no such type, there is one in use, or there are too many; or
+                another created it anew meanwhile.
+            NotReady: this node activates it just now.
+            OutcomeUnknown: it is created anew, unless another is activating it as it was.
             StorageError: it could not be written down here; gossip may spread it all the same.
         """
-        await self._publisher.publish(self._view.properties.creation(name, given, self._view.me))
+        book = self._view.properties
+        is_anew = book.is_created(name)
+        fact = book.creation(name, given, self._view.me)
+        self._check_free(fact)
+        await self._publisher.publish(fact)
+        if is_anew:
+            await self._see_confirmed(fact)
+
+    async def _see_confirmed(self, fact: Fact) -> None:
+        """Return once nobody can activate any more what was before this creation."""
+        unaware = await self._unconfirmed(fact)
+        if unaware and not self._is_overtaken(fact):
+            doubt = OutcomeUnknown(
+                f"the type is created anew, but not every node knows that. {_listed(unaware)}."
+                " One of them may be activating it as it was: look at it again"
+            )
+            doubt.acks = 1 + len(self._view.peers() - unaware.keys())
+            raise doubt
 
     async def activate(self, name: bytes) -> bool:
         """Let a type be used, by every node. Returns False if it is active already.
@@ -85,9 +109,9 @@ class BucketTypes:
         if self._is_overtaken(fact):
             return True
         if unaware:
-            listed = "; ".join(f"{node}: {why}" for node, why in unaware.items())
             raise BadRequest(
-                f"{name.decode()} cannot be activated yet: not every node knows it. {listed}."
+                f"{name.decode()} cannot be activated yet: not every node knows it."
+                f" {_listed(unaware)}."
                 " Start these nodes, or remove those that are gone for good"
             )
         # On disk first: what was in use for a moment only could be made anew as something else.
@@ -104,16 +128,19 @@ class BucketTypes:
         return True
 
     def _is_overtaken(self, fact: Fact) -> bool:
-        """Whether the type was activated by another while this node waited.
+        """Whether the type was activated by another, as this fact has it, while this node waited.
 
         Raises:
-            BadRequest: it was created anew; others may have this node's word that it knows that.
+            BadRequest: it is something else now, and others may have this node's word that it knows
+                that.
         """
         newest = self._view.facts.get(fact.name)
         if newest == fact:
             return False
-        if newest is not None and decode_type(newest).active:
-            return True
+        if newest is not None and (active := decode_type(newest)).active:
+            if active.given == decode_type(fact).given:
+                return True
+            raise BadRequest("the type is active already, with other properties: look at it")
         raise BadRequest("the type was created anew meanwhile: look at it, and activate it again")
 
     async def status(self, name: bytes) -> TypeStatus | None:
@@ -164,7 +191,7 @@ class BucketTypes:
             if newest.name == fact.name:
                 self._view.learn(newest)
             if not self._knows(held.members):
-                await self._gossip.exchange(node)
+                await self._gossip.exchange(node, timeout_s)
             if not self._knows(held.members):
                 return "it knows nodes that are not known here"
         except DynamoError as error:
@@ -187,12 +214,19 @@ class BucketTypes:
     async def _held(self, fact: Fact) -> TypeHeld:
         if fact.name[:1] != TYPE:
             raise BadRequest("not a bucket type")
-        if fact.name in self._activating:
-            # What would be written now would replace the activation that is on its way to the disk.
-            raise NotReady(f"{self._view.me} activates the type itself at this moment")
+        self._check_free(fact)
         self._view.learn(fact)
         await self._memory.keep_durably(fact.name)
         newest = self._view.facts.get(fact.name)
         assert newest is not None, "it was learnt"
         present = sorted(self._view.peers() | {self._view.me})
         return TypeHeld(encode_fact(newest), [member_name(node) for node in present])
+
+    def _check_free(self, fact: Fact) -> None:
+        """What would be written now would replace the activation that is on its way to the disk."""
+        if fact.name in self._activating:
+            raise NotReady(f"{self._view.me} activates the type itself at this moment")
+
+
+def _listed(unaware: Mapping[NodeId, str]) -> str:
+    return "; ".join(f"{node}: {why}" for node, why in unaware.items())

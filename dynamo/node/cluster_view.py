@@ -13,12 +13,22 @@ from dynamo.core.ids import NodeId
 from dynamo.core.membership import MemberRecord, Membership, MemberState, decode_member
 from dynamo.core.property_book import PropertyBook
 from dynamo.core.ring import PreferenceList, Ring, RingMember, Slot
-from dynamo.errors import CodecError
+from dynamo.errors import CodecError, Overloaded
 
 log = logging.getLogger(__name__)
 
 FACTS_MAX = 8192
-"""Members, bucket types, changed buckets; a peer cannot fill the memory with them."""
+FACTS_BYTES_MAX = 64 * 2**20
+"""Members, bucket types, changed buckets; a peer cannot fill the memory with them.
+
+Of types and buckets that is four times what a node accepts from clients (`property_book`): nodes
+that were cut off from each other may each have accepted that much, and whatever one has, all must
+be able to take, or their books differ for ever.
+"""
+
+MEMBERS_MIN = 1024
+MEMBERS_BYTES_MIN = 8 * 2**20
+"""Room that only members get: who is there must be known, whatever there is of properties."""
 
 
 class ClusterView:
@@ -50,10 +60,11 @@ class ClusterView:
 
         Raises:
             CodecError: the fact does not decode to what its name says.
+            Overloaded: there is no room for it.
         """
-        if len(self.facts) >= FACTS_MAX and self.facts.get(fact.name) is None:
-            raise CodecError(f"{FACTS_MAX} facts are known, and that is the most")
         kind = fact.name[:1]
+        if self.facts.lacks(fact):
+            self._check_room(fact, is_member=kind == MEMBER)
         if kind == MEMBER:
             record = decode_member(fact)
             if any(token >= self.ring.partitions for token in record.tokens):
@@ -76,6 +87,18 @@ class ClusterView:
             except Exception:  # the fact is taken; who comes next must hear of it all the same
                 log.exception("a change was not acted upon", extra={"fact": repr(fact.name)})
         return True
+
+    def _check_room(self, fact: Fact, *, is_member: bool) -> None:
+        facts = self.facts
+        spared, spared_bytes = (0, 0) if is_member else (MEMBERS_MIN, MEMBERS_BYTES_MIN)
+        if facts.get(fact.name) is None and len(facts) >= FACTS_MAX - spared:
+            raise Overloaded(f"{len(facts)} facts are known, and there is no room for another")
+        growth_bytes = facts.growth_bytes(fact)
+        if growth_bytes > 0 and facts.size_bytes + growth_bytes > FACTS_BYTES_MAX - spared_bytes:
+            raise Overloaded(
+                f"what is known takes {facts.size_bytes} bytes, there is no room for"
+                f" {growth_bytes} more"
+            )
 
     def _apply_member(self, record: MemberRecord) -> None:
         self.membership.apply(record)

@@ -28,6 +28,7 @@ from dynamo.core.ring import Slot
 from dynamo.core.siblings import Context, Siblings
 from dynamo.core.values import Value
 from dynamo.errors import (
+    CodecError,
     DeadlineExceeded,
     DynamoError,
     NotReady,
@@ -156,7 +157,8 @@ class Coordinator:
                 state = await read.done
                 self._stats.answered(state)
                 if notes is not None:
-                    notes.met()
+                    if read.met:
+                        notes.met()
                     notes.of_version(clock_of(encode_siblings(state)))
                 return state
             finally:
@@ -196,7 +198,7 @@ class Coordinator:
             BadRequest: the key is no key, or it has too many siblings already; definite.
             QuorumError: too few replicas have it, or can have it.
             DeadlineExceeded: not in time; replicas that were reached keep the write.
-            OutcomeUnknown: the node that coordinated it was lost meanwhile.
+            OutcomeUnknown: the node that coordinated it was lost meanwhile, or told nonsense.
             Overloaded: this node has too much to do; definite.
         """
         started_s = self._clock_s()
@@ -387,14 +389,16 @@ class Coordinator:
         if work.trace is not None and isinstance(reply, PutDone | Failed):
             work.trace.told(node, self._view.me, reply.receipt, self._clock_s() - sent_s)
         if isinstance(reply, PutDone):
-            return Written(
-                acks=reply.acks, state=decode_siblings(reply.state) if reply.state else None
-            )
+            acks = min(max(reply.acks, 0), N_MAX)
+            state = _readable(reply.state, node, acks) if reply.state else None
+            return Written(acks=acks, state=state)
         if not isinstance(reply, Failed):
             raise OutcomeUnknown(f"{node} answered a write with {type(reply).__name__}")
         failure = to_error(reply)
         if isinstance(failure, NotReady):
             return None
+        # The trace has it, decoded; as it is, it would go to the client unread.
+        failure.receipt = ""
         raise failure
 
     async def _coordinate(self, work: "_Work", slots: tuple[Slot, ...]) -> Written:
@@ -433,9 +437,8 @@ class Coordinator:
             deadline.cancel()
         if notes is not None:
             notes.met()
-        return Written(
-            acks=write.acks, state=decode_siblings(state) if work.request.return_state else None
-        )
+        left = _readable(state, me, write.acks) if work.request.return_state else None
+        return Written(acks=write.acks, state=left)
 
     def _stand_ins(self, key: bytes, quorum: WriteQuorum) -> list[NodeId]:
         if not quorum.sloppy:
@@ -443,6 +446,24 @@ class Coordinator:
         reachable = self._view.reachable
         stand_ins = self._view.preference_list(key, quorum.n).stand_ins
         return [node for node in stand_ins if node in reachable]
+
+
+def _readable(state: bytes, coordinator: NodeId, acks: int) -> Siblings:
+    """The state after a write that met its quorum.
+
+    Raises:
+        OutcomeUnknown: it, or a value in it, makes no sense. A `CodecError` would say that nothing
+            was stored.
+    """
+    try:
+        decoded = decode_siblings(state)
+        for _, value in decoded.dots():
+            decode_value(value)
+    except CodecError as error:
+        doubt = OutcomeUnknown(f"{coordinator} stored a write, and what it tells makes no sense")
+        doubt.acks = acks
+        raise doubt from error
+    return decoded
 
 
 def _quorum_of(request: ForwardPut) -> WriteQuorum:

@@ -7,13 +7,17 @@ start at the same moment end up as level as nodes that came one by one. The wait
 joiner that has died keeps nobody out. Should two nodes choose the same token all the same, the ring
 gives it to the lower id, and the other chooses again.
 
+A node serves no sooner than it was told all that another knows, if there is any in reach: with half
+of it, it would take buckets for what they are not. It goes on asking for as long as any answers.
+
 Where nobody holds a part of the ring yet, the seed with the lowest id takes the first: only one
 node can found a cluster, however the network is cut at that moment. All others wait for it.
 """
 
 import asyncio
 import logging
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Set
 from dataclasses import replace
 
 from dynamo.core.facts import Fact
@@ -35,6 +39,11 @@ TURN_WAIT_S = 2.0
 """How long a joiner waits for joiners before it in line that make no progress."""
 
 LOOK_S = 0.05
+
+ALONE_S = 2.0
+"""A peer that hung up is dialled again, and there again, within this if it is there at all."""
+
+SAY_PAUSE_S = 10.0
 
 PUSH_PEERS_MAX = 16
 
@@ -69,6 +78,7 @@ class Joining:
         self._weight = weight
         self._zone = zone
         self._said: MemberRecord | None = None
+        self._unheard_for = ""
         self.removed = False
         view.on_change.append(self._on_change)
 
@@ -109,7 +119,7 @@ class Joining:
         if is_new:
             await self._hear_again()
         await self._wait_for_companions()
-        await self._wait_for_connections()
+        await self._meet_all()
         self._check_welcome()
 
     def _check_welcome(self) -> None:
@@ -127,9 +137,13 @@ class Joining:
         if not self._view.membership.holders():
             if self._view.me != min(self._seeds, default=self._view.me):
                 return False
-            # Whoever is still starting should be in the line before it moves.
-            return others <= self._gossip.heard or waited_s >= FOUND_WAIT_S
-        return bool(self._gossip.heard) and self._is_my_turn(waited_s)
+            # Whoever is still starting should be in the line before it moves; and whoever is there
+            # and was not heard may be of a cluster that this node forgot.
+            unheard = others - self._gossip.heard
+            return not unheard or (
+                waited_s >= FOUND_WAIT_S and unheard.isdisjoint(self._peers.connected)
+            )
+        return self._has_heard() and self._is_my_turn(waited_s)
 
     def _is_my_turn(self, waited_s: float) -> bool:
         line = [record.node_id for record in self._view.membership.joining()]
@@ -141,13 +155,35 @@ class Joining:
         for node in sorted(self._seeds - {self._view.me} - self._gossip.heard):
             if node in self._peers.connected:
                 await self._ask(node)
+        if not self._has_heard():
+            await self._ask_one_of(self._tellers())
+
+    def _has_heard(self) -> bool:
+        """Whether a node told all it knows: one of the ring, if any of those is there."""
+        heard, holders = self._gossip.heard, self._other_holders()
+        return bool(heard & holders) or (bool(heard) and holders.isdisjoint(self._peers.connected))
+
+    def _tellers(self) -> set[NodeId]:
+        """Who is there and should know all; those that join may know no more than this node."""
+        there = self._view.peers() & self._peers.connected
+        return there & self._other_holders() or there
+
+    def _other_holders(self) -> set[NodeId]:
+        return {record.node_id for record in self._view.membership.holders()} - {self._view.me}
+
+    async def _ask_one_of(self, nodes: Set[NodeId]) -> bool:
+        for node in sorted(nodes):
+            if await self._ask(node):
+                return True
+        return False
 
     async def _ask(self, node: NodeId) -> bool:
-        """Exchange facts with a node; returns whether it answered."""
+        """Exchange facts with a node; returns whether it told all it knows."""
         try:
             await self._gossip.exchange(node)
         except DynamoError as error:
             log.debug("no news to be had", extra={"peer": node, "reason": str(error)})
+            self._unheard_for = str(error)
             return False
         return True
 
@@ -158,11 +194,25 @@ class Joining:
         bucket type, all but a node that nobody knew of yet. Whoever has this node's record by now
         either names it to those that make sure, or has what they told.
         """
-        knowing = sorted(self._gossip.heard)
-        for _ in range(round(TURN_WAIT_S / LOOK_S) if knowing else 0):
-            for node in knowing:
-                if node in self._peers.connected and await self._ask(node):
-                    return
+        knowing = frozenset(self._gossip.heard)
+        if knowing:
+            await self._hear_one_of(lambda: knowing)
+
+    async def _hear_one_of(self, nodes: Callable[[], Set[NodeId]]) -> None:
+        """Return once one of them told all it knows, or none of them was there for a while."""
+        alone_s = 0.0
+        said_s = -math.inf
+        while alone_s < ALONE_S:
+            there = nodes() & self._peers.connected
+            if await self._ask_one_of(there):
+                return
+            if there and self._clock_s() - said_s >= SAY_PAUSE_S:
+                said_s = self._clock_s()
+                log.warning(
+                    "not serving yet: the others are there and have not told all they know",
+                    extra={"peers": " ".join(sorted(there)), "reason": self._unheard_for},
+                )
+            alone_s = 0.0 if there else alone_s + LOOK_S
             await asyncio.sleep(LOOK_S)
 
     async def _wait_for_companions(self) -> None:
@@ -173,21 +223,30 @@ class Joining:
                 return
             await asyncio.sleep(LOOK_S)
 
-    async def _wait_for_connections(self) -> None:
+    async def _meet_all(self) -> None:
         """Dial all others once, and hear the news from one that answers, before serving.
 
         A node that serves earlier would stand in for all it has not dialled yet, and one that was
         away would go by the ring of that time.
         """
+        if await self._dial_all() and not self._has_heard():
+            await self._hear_one_of(self._tellers)
+            await self._dial_all()  # whoever was heard of just now
+
+    async def _dial_all(self) -> bool:
+        """Wait until all were tried and one was heard; returns whether any is or was there."""
+        met = False
         for _ in range(round(TURN_WAIT_S / LOOK_S)):
             peers = self._view.peers()
-            connected = peers & set(self._peers.connected)
-            if connected and not self._gossip.heard:
-                await self._ask(min(connected))
+            connected = peers & self._peers.connected
+            met = met or bool(connected)
+            if not self._has_heard():
+                await self._ask_one_of(self._tellers())
             tried = all(node in connected or self._peers.was_tried(node) for node in peers)
-            if tried and (self._gossip.heard or not connected):
-                return
+            if tried and (self._has_heard() or not met):
+                break
             await asyncio.sleep(LOOK_S)
+        return met
 
     # -- the record ------------------------------------------------------------------------------
 

@@ -2,27 +2,33 @@
 
 A coverage plan: of each partition R replicas go through their keys at the same time, page by page,
 and their pages are merged (`scans`). So with R + W > N whatever was acknowledged is listed, as it
-would be read, and a partition costs R scans, not N. A key of which one replica shows a value and
-another only a tombstone is settled by a read: what was deleted is not listed, and what replicas
-agree upon costs nothing.
+would be read, and a partition costs R scans; N for some time after the ring has changed. A key of
+which one replica shows a value and another only a tombstone is settled by a read, and so is one of
+which a replica has lost the record: what was deleted is not listed, and what replicas agree upon
+costs nothing.
 
 The first pages of the next partitions are asked for ahead. Nothing is read that nobody waits for
 otherwise: what is listed goes as fast as it is taken.
 """
 
+import logging
+import math
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
 from dynamo.core.conflicts import shown
+from dynamo.core.facts import Fact
 from dynamo.core.ids import Bucket, Key, decode_key, encode_bucket
 from dynamo.core.quorum import Conflicts, ReadQuorum
 from dynamo.core.siblings import Siblings
-from dynamo.errors import DeadlineExceeded, Overloaded
+from dynamo.errors import DeadlineExceeded, Overloaded, QuorumError
 from dynamo.node.cluster_view import ClusterView
-from dynamo.node.scans import Coverage, Scan
+from dynamo.node.scans import RING_YOUNG_S, Coverage, Scan
 from dynamo.node.writes import Send
+
+log = logging.getLogger(__name__)
 
 LOOK_AHEAD = 4
 """Partitions that are asked for their first page ahead: as many round trips in one."""
@@ -31,7 +37,8 @@ BATCH_KEYS = 100
 """Fewer names wait for those of the next partition, instead of going out by themselves."""
 
 LISTINGS_MAX = 64
-"""Each holds some pages while its client reads: 300 KB of common keys, 40 MB of the longest."""
+"""Each holds some pages while its client reads: 300 KB of common keys, 40 MB of the longest; and
+2 MiB of keys of each stand-in (`hinted_keys`)."""
 
 
 class Get(Protocol):
@@ -60,6 +67,14 @@ class Listing:
         self._clock_s = clock_s
         self._replica_timeout_s = replica_timeout_s
         self._at_work = 0
+        self._ring = view.ring
+        self._ring_changed_s = -math.inf
+        view.on_change.append(self._on_fact)
+
+    def _on_fact(self, _fact: Fact) -> None:
+        if self._view.ring != self._ring:
+            self._ring = self._view.ring
+            self._ring_changed_s = self._clock_s()
 
     async def keys(
         self, bucket: Bucket, quorum: ReadQuorum, conflicts: Conflicts, *, timeout_s: float
@@ -76,7 +91,7 @@ class Listing:
         coverage = self._coverage(prefix, quorum, conflicts, timeout_s)
         batch: list[bytes] = []
         enough = 1  # the first names go out at once
-        with self._one_at_work():
+        with self._one_at_work(coverage):
             for scan in self._scans(coverage):
                 while not scan.ended:
                     if len(batch) >= enough:
@@ -106,7 +121,7 @@ class Listing:
         prefix = bytes([len(bucket_type)]) + bucket_type
         coverage = self._coverage(prefix, quorum, conflicts, timeout_s, buckets_only=True)
         listed: set[bytes] = set()
-        with self._one_at_work():
+        with self._one_at_work(coverage):
             for scan in self._scans(coverage):
                 # Replicas that jump on at different keys do not say enough of a bucket together.
                 in_doubt: set[bytes] = set()
@@ -129,8 +144,8 @@ class Listing:
         return self._at_work
 
     @contextmanager
-    def _one_at_work(self) -> Iterator[None]:
-        """Count a listing for as long as it lasts."""
+    def _one_at_work(self, coverage: Coverage) -> Iterator[None]:
+        """Count a listing for as long as it lasts; nobody is asked any more then."""
         if self._at_work >= LISTINGS_MAX:
             raise Overloaded(f"{self._at_work} listings are at work, that is the most")
         self._at_work += 1
@@ -138,6 +153,7 @@ class Listing:
             yield
         finally:
             self._at_work -= 1
+            coverage.ended.set()
 
     def _coverage(
         self,
@@ -156,6 +172,7 @@ class Listing:
             quorum=quorum,
             conflicts=conflicts,
             buckets_only=buckets_only,
+            asks_all=self._clock_s() - self._ring_changed_s < RING_YOUNG_S,
             deadline_s=self._clock_s() + timeout_s,
             replica_timeout_s=self._replica_timeout_s,
         )
@@ -185,8 +202,13 @@ class Listing:
 
     async def _is_live(self, key: bytes, coverage: Coverage) -> bool:
         """Whether a client would be shown a value of a key about which replicas differ."""
-        remaining_s = coverage.deadline_s - self._clock_s()
-        if remaining_s <= 0:
+        timeout_s = coverage.remaining_s
+        if timeout_s <= 0:
             raise DeadlineExceeded(definite=True)
-        state = await self._get(decode_key(key), coverage.quorum, timeout_s=remaining_s)
+        try:
+            state = await self._get(decode_key(key), coverage.quorum, timeout_s=timeout_s)
+        except QuorumError:
+            # Whether it is listed nobody can say; it has to be found among a million others.
+            log.warning("a listing ends at a key that cannot be read", extra={"key": repr(key)})
+            raise
         return any(not value.deleted for _, value in shown(state, coverage.conflicts))

@@ -30,6 +30,7 @@ from dynamo.errors import (
     DynamoError,
     NotReady,
     OutcomeUnknown,
+    Overloaded,
     StartupError,
 )
 from dynamo.node.bucket_properties import BucketProperties
@@ -241,13 +242,14 @@ class Node:
         for fact in self._memory.recall():
             try:
                 self.view.learn(fact)
-            except CodecError as error:  # gossip brings it anew, if it is of use
-                log.error("a remembered fact makes no sense", extra={"reason": str(error)})
+            except (CodecError, Overloaded) as error:  # gossip brings it anew, if it is of use
+                log.error("a remembered fact is not taken", extra={"reason": str(error)})
         self.view.on_change.append(self._on_fact)
         self.view.on_return.append(self._minting.on_return)
         await self.links.listen()
         self._joining.announce()
         self.links.start(self._tasks)
+        self._tasks.repeat(self._memory.step, "facts on disk")
         self.upkeep.start()
         self._tasks.spawn(self._join(), "join")
 

@@ -19,8 +19,8 @@ class Publisher:
     async def publish(self, fact: Fact, *, peers_max: int = PUSH_PEERS_MAX) -> None:
         """Return once the fact is on disk here and so many of the peers in reach were told.
 
-        It is learnt before it is written down, or two changes that come at once would both follow on
-        the same one and take each other's place.
+        It is learnt before it is written down, or two changes that come at once would both follow
+        on the same one and take each other's place.
 
         Raises:
             CodecError: the fact makes no sense, or there are too many.

@@ -39,6 +39,7 @@ class Read:
 
     Attributes:
         done: resolved with what the answering replicas know together, or failed with the reason.
+        met: its quorum was; a read without the key may be answered though it was not.
     """
 
     __slots__ = (
@@ -60,6 +61,7 @@ class Read:
         "_tally",
         "_uniform",
         "done",
+        "met",
     )
 
     def __init__(
@@ -107,6 +109,7 @@ class Read:
         self._hedge: asyncio.TimerHandle | None = None
         self._hedged = False
         self._uniform = True
+        self.met = False
         self._tally = tally = ReadTally(quorum)
         self._object_from: NodeId | None = slots[0].node if slots else None
         for node, stands_in_for in slots:
@@ -190,6 +193,7 @@ class Read:
             if verdict is Verdict.MET:
                 known = self._known()
                 if known is not None:
+                    self.met = True
                     self.done.set_result(known)
             elif verdict is Verdict.LOST:
                 self._give_up()

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Callable
 
 from dynamo.core.codec import clock_of
-from dynamo.core.conflicts import shows_value
+from dynamo.core.conflicts import Liveness, liveness
 from dynamo.core.ids import NodeId, is_node_id
 from dynamo.core.quorum import Conflicts
 from dynamo.errors import BadRequest, Corrupted, StorageError
@@ -112,14 +112,24 @@ class Replica:
     def list_keys(self, request: ListKeys) -> KeysPage:
         """A page of the keys of a bucket in one partition, the live and the dead.
 
+        A key is both where that cannot be told from what is held here: because its record is lost,
+        or because it depends on what others hold.
+
         Raises:
             BadRequest: the page is too large, there is no such partition or policy, or it asks for
                 hints for nobody that could be a node.
             CodecError: the page begins after what is no key.
+            Corrupted: a record is lost, and which key it was of.
             StorageError: the disk cannot be read.
         """
         if not 0 <= request.partition < self._partitions:
             raise BadRequest(f"there is no partition {request.partition}")
+        if (
+            not 0
+            < request.partitions
+            <= (self._partitions - request.partition if request.stands_in_for else 1)
+        ):
+            raise BadRequest(f"{request.partitions} partitions cannot be listed at once")
         if not 0 < request.limit <= KEYS_PAGE_MAX:
             raise BadRequest(f"a page has 1 to {KEYS_PAGE_MAX} keys, got {request.limit}")
         if request.policy not in _POLICIES:
@@ -128,26 +138,38 @@ class Replica:
         found, last = self._held_keys(request, policy)
         page = KeysPage([], [], last)
         for key, state in found:
-            (page.keys if shows_value(state, policy) else page.dead).append(key)
+            said = liveness(state, policy) if state else Liveness.UNSETTLED
+            if said is not Liveness.DEAD:
+                page.keys.append(key)
+            if said is not Liveness.LIVE:
+                page.dead.append(key)
         return page
 
     def _held_keys(
         self, request: ListKeys, policy: Conflicts
     ) -> tuple[list[tuple[bytes, bytes]], bytes]:
-        """Keys with their states, and the last one looked at if there may be more."""
+        """Keys with their states, b"" if lost, and the last one looked at if there may be more."""
         partition, bucket, after, limit = request[:4]
         objects = self._objects
         if request.stands_in_for:
-            target = _target_of(request)
+            wanted = range(partition, partition + request.partitions)
             return self._hints.keys(
-                target, bucket, after, limit, lambda key: objects.partition_of(key) == partition
+                _target_of(request),
+                bucket,
+                after,
+                limit,
+                lambda key: objects.partition_of(key) in wanted,
             )
         if request.buckets_only:
             found, more = objects.buckets(
-                partition, bucket, after, limit, lambda state: shows_value(state, policy)
+                partition,
+                bucket,
+                after,
+                limit,
+                lambda state: liveness(state, policy) is Liveness.LIVE,
             )
         else:
-            found, more = objects.keys(partition, bucket, after, limit)
+            found, more = objects.listed(partition, bucket, after, limit)
         return found, found[-1][0] if more else b""
 
 

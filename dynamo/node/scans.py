@@ -1,15 +1,18 @@
-"""One partition, scanned by R of its replicas at the same time: whom it asks, how pages are merged.
+"""One partition, scanned by its replicas at the same time: whom it asks, how pages are merged.
 
-Each replica answers with a page of keys in the order of their places on the disk, and with the last
-key it looked at. What all have looked at is told; whoever is not ahead of the others is asked for
-its next page. A replica that fails is followed by the next one, which goes on behind what was told.
+R of them scan it. Each answers with a page of keys in the order of their places on the disk, and
+with the last key it looked at. What all have looked at is told; whoever is not ahead of the others
+is asked for its next page. A replica that fails is followed by the next one, which goes on behind
+what was told.
 
     n1   a b c d|          told: up to d, then n1 is asked to go on after d
     n2   a b   d e f|      n2 keeps e and f
 
-A stand-in lists what it holds for the primary in whose place it is. Hints have places of another
-length, so that long keys may stand in another order there: all hints of the partition are gathered
-first, which are few.
+While the ring is young, new primaries are still being filled, and there may be several: R of them
+could be such that hold nothing yet. Then all primaries that can be reached scan a partition, as a
+read asks all, and R of them have to see it through.
+
+A stand-in lists what it holds for the primary in whose place it is, see `hinted_keys`.
 """
 
 import asyncio
@@ -24,16 +27,17 @@ from dynamo.core.quorum import Conflicts, ReadQuorum
 from dynamo.core.ring import Slot
 from dynamo.errors import CodecError, DeadlineExceeded, DynamoError, QuorumError
 from dynamo.node.cluster_view import ClusterView
-from dynamo.node.writes import Send
+from dynamo.node.hinted_keys import HintedKeys, Keys
+from dynamo.node.writes import OnReply, Send
 from dynamo.rpc.messages import KeysPage, ListKeys, Reply
-from dynamo.storage.hint_rows import prefix_of
 from dynamo.storage.objects import PARTITION_BYTES
 from dynamo.storage.records import place_of
 
 PAGE_KEYS = 500
 
-HINTED_BYTES_MAX = 16 * 2**20
-"""Of keys that a stand-in lists of one partition; of 256, that is 4 GiB of keys in all."""
+RING_YOUNG_S = 3600.0
+"""How long after it changed a ring is young. To fill a node takes minutes; of one so large that it
+takes longer, a listing may miss what two of three primaries still lack."""
 
 _ANY_PARTITION = bytes(PARTITION_BYTES)
 
@@ -59,8 +63,11 @@ class Coverage:
         quorum: how many replicas scan a partition.
         conflicts: what counts as live.
         buckets_only: no more than one live key of each bucket is wanted.
+        asks_all: all primaries that can be reached are to scan, though fewer suffice.
         deadline_s: by the loop's clock.
+        ended: nobody waits for it any more.
         failed: who failed to answer; asked again only where nobody else is left.
+        hinted: what stand-ins hold.
     """
 
     view: ClusterView
@@ -70,13 +77,44 @@ class Coverage:
     quorum: ReadQuorum = field(kw_only=True)
     conflicts: Conflicts = field(kw_only=True)
     buckets_only: bool = field(kw_only=True)
+    asks_all: bool = field(default=False, kw_only=True)
     deadline_s: float = field(kw_only=True)
     replica_timeout_s: float = field(kw_only=True)
+    ended: asyncio.Event = field(default_factory=asyncio.Event, kw_only=True)
     failed: set[NodeId] = field(default_factory=set, init=False)
+    hinted: HintedKeys = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Nothing is sent yet."""
+        ring = self.view.ring
+        self.hinted = HintedKeys(
+            self.request(0), self.ask, self.is_page, ring.partition_of, ring.partitions
+        )
 
     def of_keys(self, prefix: bytes) -> "Coverage":
-        """The same of all keys that begin so."""
-        return replace(self, prefix=prefix, buckets_only=False)
+        """The same of all keys that begin so, for one partition alone."""
+        alone = replace(self, prefix=prefix, buckets_only=False)
+        alone.hinted.at_once = 1
+        return alone
+
+    def request(self, partition: int, after: bytes = b"") -> ListKeys:
+        """What to ask of a replica's own copies."""
+        return ListKeys(
+            partition, self.prefix, after, PAGE_KEYS, self.buckets_only, "", self.conflicts
+        )
+
+    def ask(self, node: NodeId, request: ListKeys, on_reply: OnReply) -> bool:
+        """Send a request. Returns False, and does not, if it is too late for that."""
+        timeout_s = min(self.remaining_s, self.replica_timeout_s)
+        if timeout_s <= 0 or self.ended.is_set():
+            return False
+        self.send(node, request, timeout_s, on_reply)
+        return True
+
+    @property
+    def remaining_s(self) -> float:
+        """How long it may still take."""
+        return self.deadline_s - self.clock_s()
 
     @property
     def needed(self) -> int:
@@ -107,16 +145,10 @@ class Coverage:
             return False
         return key.startswith(prefix)
 
-    def timeout_s(self) -> float:
-        """How long the next request may take.
-
-        Raises:
-            DeadlineExceeded: no time is left.
-        """
-        remaining_s = self.deadline_s - self.clock_s()
-        if remaining_s <= 0:
-            raise DeadlineExceeded(definite=True)
-        return min(remaining_s, self.replica_timeout_s)
+    def is_page(self, page: KeysPage) -> bool:
+        """Whether a page has such keys as were asked for, and not too many."""
+        keys, dead, _ = page
+        return max(len(keys), len(dead)) <= PAGE_KEYS and all(map(self.is_wanted, keys + dead))
 
 
 class Scan:
@@ -145,18 +177,19 @@ class Scan:
             QuorumError: too few are left who can be asked; definite.
             DeadlineExceeded: no time is left.
         """
-        timeout_s = self.coverage.timeout_s()
+        coverage = self.coverage
+        if coverage.remaining_s <= 0:
+            raise DeadlineExceeded(definite=True)
         self._replace_failed()
         for copy in self._copies:
             if copy.has_page or copy.is_asked:
                 continue
             copy.is_asked = True
-            self.coverage.send(
-                copy.slot.node,
-                copy.request(self.partition, self.coverage),
-                timeout_s,
-                partial(self._on_reply, copy),
-            )
+            if copy.slot.stands_in_for is not None:
+                coverage.hinted.follow(copy.slot, self.partition, partial(self._on_hints, copy))
+            else:
+                request = coverage.request(self.partition, copy.after)
+                coverage.ask(copy.slot.node, request, partial(self._on_reply, copy))
 
     @property
     def _is_ready(self) -> bool:
@@ -173,14 +206,16 @@ class Scan:
         while not self._is_ready:
             self._woken.clear()
             self.begin()
-            if not self._woken.is_set():
+            if self._woken.is_set():
+                # This node answers itself at once: others would have to wait for the end.
+                await asyncio.sleep(0)
+            elif not self._is_ready:  # it may be by now, without who failed
                 await self._woken.wait()
-        # This node answers itself at once: without this, others would have to wait for the end.
-        await asyncio.sleep(0)
+        await asyncio.sleep(0)  # as above: what comes may have been there before it was asked for
         return self._merge()
 
     def _replace_failed(self) -> None:
-        """See that as many scan as are needed."""
+        """See that as many scan as are needed, or all who can be asked."""
         coverage = self.coverage
         self._copies = [copy for copy in self._copies if not copy.has_failed]
         slots = [slot for slot in coverage.slots(self.partition) if slot.node not in self._tried]
@@ -188,17 +223,30 @@ class Scan:
             if not slots:
                 got = len(self._copies)
                 raise QuorumError("R", needed=coverage.needed, got=got, definite=True)
-            slot = slots.pop(0)
-            self._tried.add(slot.node)
-            self._copies.append(_Copy(slot, self._told_until))
+            self._add(slots.pop(0))
+        if coverage.asks_all:
+            for slot in slots:
+                if slot.stands_in_for is None and slot.node not in coverage.failed:
+                    self._add(slot)
         primaries = sum(copy.slot.stands_in_for is None for copy in self._copies)
         if primaries < coverage.quorum.pr:
             raise QuorumError("PR", needed=coverage.quorum.pr, got=primaries, definite=True)
 
-    def _on_reply(self, copy: "_Copy", node: NodeId, reply: Reply | DynamoError) -> None:
+    def _add(self, slot: Slot) -> None:
+        self._tried.add(slot.node)
+        self._copies.append(_Copy(slot, self._told_until))
+
+    def _on_reply(self, copy: "_Copy", _node: NodeId, reply: Reply | DynamoError) -> None:
         copy.take(reply, self.coverage)
+        self._note(copy)
+
+    def _on_hints(self, copy: "_Copy", keys: Keys | None) -> None:
+        copy.take_hints(keys)
+        self._note(copy)
+
+    def _note(self, copy: "_Copy") -> None:
         if copy.has_failed:
-            self.coverage.failed.add(node)
+            self.coverage.failed.add(copy.slot.node)
         self._woken.set()
 
     def _merge(self) -> Told:
@@ -225,6 +273,7 @@ class _Copy:
 
     Attributes:
         slot: who it is.
+        after: the last key it looked at.
         is_asked: an answer is awaited.
         has_page: it has told something that can be merged.
         has_failed: it will tell nothing more.
@@ -232,12 +281,10 @@ class _Copy:
     """
 
     __slots__ = (
-        "_after",
         "_begin",
         "_dead",
-        "_hinted_bytes",
         "_live",
-        "_prefix",
+        "after",
         "has_failed",
         "has_page",
         "is_asked",
@@ -247,60 +294,36 @@ class _Copy:
 
     def __init__(self, slot: Slot, begin: bytes) -> None:
         """Keys up to `begin` are not wanted."""
-        target = slot.stands_in_for
         self.slot = slot
+        self.after = begin
         self.is_asked = False
         self.has_page = False
         self.has_failed = False
         self.last = b""
         self._begin = begin
-        self._after = begin if target is None else b""
-        self._prefix = _ANY_PARTITION if target is None else prefix_of(target)
         self._live: list[bytes] = []
         self._dead: list[bytes] = []
-        self._hinted_bytes = 0
-
-    def request(self, partition: int, coverage: Coverage) -> ListKeys:
-        """What to ask it next."""
-        return ListKeys(
-            partition,
-            coverage.prefix,
-            self._after,
-            PAGE_KEYS,
-            coverage.buckets_only,
-            self.slot.stands_in_for or "",
-            coverage.conflicts,
-        )
 
     def take(self, reply: Reply | DynamoError, coverage: Coverage) -> None:
         """Note what it answered."""
         self.is_asked = False
         if type(reply) is not KeysPage or not self._goes_on(reply, coverage):
             self.has_failed = True
-        elif self.slot.stands_in_for is None:
+        else:
             self._live, self._dead, self.last = reply
             self.has_page = True
-        else:
-            self._gather(reply)
 
     def _goes_on(self, page: KeysPage, coverage: Coverage) -> bool:
         """Whether a page is one that was asked for; if not, a scan might never end."""
-        keys = page.keys + page.dead
-        if len(keys) > PAGE_KEYS or not all(map(coverage.is_wanted, keys)):
-            return False
-        place = partial(place_of, self._prefix)
-        return not page.last or place(page.last) > place(self._after)
+        return coverage.is_page(page) and (not page.last or _order(page.last) > _order(self.after))
 
-    def _gather(self, page: KeysPage) -> None:
-        self._live += page.keys
-        self._dead += page.dead
-        self._hinted_bytes += sum(map(len, page.keys)) + sum(map(len, page.dead))
-        self._after = page.last
-        if self._hinted_bytes > HINTED_BYTES_MAX:
+    def take_hints(self, keys: Keys | None) -> None:
+        """Note all that a stand-in holds."""
+        self.is_asked = False
+        if keys is None:
             self.has_failed = True
-        elif not page.last:
-            self._live = self._behind(self._live)
-            self._dead = self._behind(self._dead)
+        else:
+            self._live, self._dead = map(self._behind, keys)
             self.has_page = True
 
     def _behind(self, keys: list[bytes]) -> list[bytes]:
@@ -317,7 +340,7 @@ class _Copy:
         live_end, dead_end = _count_up_to(until, live), _count_up_to(until, dead)
         self._live, self._dead = live[live_end:], dead[dead_end:]
         if self.last and _order(self.last) <= _order(until):
-            self._after = self.last
+            self.after = self.last
             self.has_page = False
         return live[:live_end], dead[:dead_end]
 

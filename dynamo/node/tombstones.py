@@ -493,4 +493,4 @@ def _wait_all(keys: Iterable[bytes], reason: str, found: Waiting) -> None:
 def _struck(error: StorageError | None) -> None:
     """An entry that could not be struck out is found again."""
     if error is not None:
-        log.error("a wrong entry could not be struck out", extra={"reason": str(error)})
+        log.warning("a wrong entry could not be struck out", extra={"reason": str(error)})

@@ -154,7 +154,8 @@ class Caller(Connection):
         try:
             frame = self._encoder.request(call_id, request, int(timeout_s * 1000) or 1, sent_ms)
         except BadRequest as error:
-            self._loop.call_soon(self._deliver, on_reply, error)
+            # Its traceback holds what was too large, for as long as anybody keeps the error.
+            self._loop.call_soon(self._deliver, on_reply, error.with_traceback(None))
             return
         self._last_id = call_id
         self._caller_owner.requests_out += 1

@@ -6,6 +6,7 @@ a hop must not forget.
 
 import enum
 
+from dynamo.core.quorum import N_MAX
 from dynamo.errors import (
     BadRequest,
     CodecError,
@@ -81,17 +82,23 @@ def to_failed(error: DynamoError) -> Failed:
 
 
 def to_error(failed: Failed) -> DynamoError:
-    """The error that a reply carries; a code of a later version is a plain `RequestError`."""
+    """The error that a reply carries; a code of a later version is a plain `RequestError`.
+
+    Whatever a client is shown of it is bounded, but for the receipt: nobody shows one unread.
+    """
     error: DynamoError
     if failed.code == FailureCode.QUORUM:
         error = QuorumError(
-            failed.what, needed=failed.needed, got=failed.got, definite=failed.definite
+            failed.what[:TEXT_CHARS_MAX],
+            needed=failed.needed,
+            got=failed.got,
+            definite=failed.definite,
         )
     else:
-        error = _CLASSES.get(failed.code, RequestError)(failed.text)
+        error = _CLASSES.get(failed.code, RequestError)(failed.text[:TEXT_CHARS_MAX])
         error.definite = failed.definite
     if isinstance(error, RequestError):
-        error.acks = failed.acks
+        error.acks = min(max(failed.acks, 0), N_MAX)
     error.receipt = failed.receipt
     return error
 

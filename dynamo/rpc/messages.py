@@ -84,6 +84,8 @@ class GossipOffer(NamedTuple):
 class GossipExchange(NamedTuple):
     """Push-pull, second half: facts you lack, names of facts I want. Answered by `GossipFacts`.
 
+    Again until neither book has more to give: a message takes no more than a piece (`core/facts`).
+
     Attributes:
         facts: encoded facts.
         wanted: names of facts.
@@ -107,7 +109,7 @@ class ListKeys(NamedTuple):
     """Keys you hold of one bucket in one partition. Answered by `KeysPage`.
 
     Attributes:
-        partition: which.
+        partition: which; of hints, the first.
         bucket: encoded bucket; the prefix of its keys. b"" for all buckets.
         after: the last encoded key of the page before; b"" for the first page.
         limit: at most this many keys.
@@ -115,6 +117,7 @@ class ListKeys(NamedTuple):
             not heeded where hints are listed.
         stands_in_for: list the hints for this node; "" for your own copies.
         policy: what counts as live, a `Conflicts` number.
+        partitions: of hints, of how many partitions in a row; 1 of your own copies.
     """
 
     partition: int
@@ -124,6 +127,7 @@ class ListKeys(NamedTuple):
     buckets_only: bool
     stands_in_for: str
     policy: int
+    partitions: int = 1
 
 
 class ReadTrees(NamedTuple):
@@ -218,7 +222,7 @@ class GossipDigest(NamedTuple):
 
 
 class GossipFacts(NamedTuple):
-    """The facts wanted."""
+    """The first of the facts wanted, as many as one message takes; none if there are none."""
 
     facts: list[bytes]
 

@@ -112,7 +112,12 @@ class Peers(CallerOwner):
                 await asyncio.wait([link.attempt], timeout=timeout_s)
         answer: asyncio.Future[Reply] = loop.create_future()
         self.send(node, request, deadline_s - loop.time(), partial(_settle, answer))
-        return await answer
+        try:
+            return await answer
+        finally:
+            # An error has this frame in its traceback, and the future has the error: a cycle, which
+            # would keep the request in memory until somebody looks for garbage.
+            del answer
 
     def keep(self, nodes: Iterable[NodeId]) -> None:
         """Hold connections to these peers and no others; this node itself is left out."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from dynamo.core.ids import Address, NodeId
-from dynamo.errors import DynamoError, ProtocolError, RequestError
+from dynamo.errors import BadRequest, DynamoError, ProtocolError, RequestError
 from dynamo.rpc.connection import Connection, Connections
 from dynamo.rpc.failures import to_failed
 from dynamo.rpc.frames import FRAME_BYTES_MAX, Body, Encoder, parse_request
@@ -227,14 +227,27 @@ class _Answerer(Connection):
         self._in_flight.discard(call_id)
         try:
             frame = self._server.encoder.reply(call_id, reply)
-        except Exception as error:  # too large, or not what its class says
-            log.exception("a reply cannot be sent", extra={"peer": self._node})
-            text = f"the reply of {self._server.identity.node_id} cannot be sent: {error}"
-            frame = self._server.encoder.reply(call_id, to_failed(RequestError(text)))
+        except Exception as error:
+            frame = self._unsent(call_id, error)
         self._room_bytes -= len(frame)
         self.write(frame)
         if self._paused:
             self._steer()
+
+    def _unsent(self, call_id: int, error: Exception) -> bytes:
+        """The frame that takes the place of one that cannot be made."""
+        if isinstance(error, BadRequest):  # too large, by its own words
+            self._server.complaints.log(
+                "a reply cannot be sent",
+                peer=str(self._node),
+                address=self.address,
+                reason=str(error),
+                now_s=self._loop.time(),
+            )
+        else:
+            log.error("a reply cannot be sent", extra={"peer": self._node}, exc_info=error)
+        text = f"the reply of {self._server.identity.node_id} cannot be sent: {error}"
+        return self._server.encoder.reply(call_id, to_failed(RequestError(text)))
 
     def _fail(self, call_id: int, request: Request, error: Exception) -> None:
         if not isinstance(error, DynamoError):

@@ -138,7 +138,7 @@ class ObjectStore:
         return self._states.drop(self._place(key), key, expected, on_done)
 
     def keys(self, partition: int, bucket: bytes, after: bytes, limit: int) -> Page:
-        """The keys of a bucket in a partition, deleted ones included.
+        """The keys of a bucket in a partition that can be read, deleted ones included.
 
         Args:
             partition: which.
@@ -149,10 +149,16 @@ class ObjectStore:
         Raises:
             StorageError: the disk cannot be read.
         """
-        prefix = partition.to_bytes(PARTITION_BYTES, "big")
-        whole = prefix + bucket
-        start = place_of(prefix, after) if after else whole
-        return self._states.scan(start, after_prefix(whole), limit)
+        return self._states.scan(*_range_of(partition, bucket, after), limit)
+
+    def listed(self, partition: int, bucket: bytes, after: bytes, limit: int) -> Page:
+        """As `keys`, but a key whose record is lost is told too, with b"" for its state.
+
+        Raises:
+            Corrupted: a record is lost, and which key it was of.
+            StorageError: the disk cannot be read.
+        """
+        return self._states.survey(*_range_of(partition, bucket, after), limit)
 
     def buckets(
         self,
@@ -164,18 +170,20 @@ class ObjectStore:
     ) -> Page:
         """The first live key of each bucket in a partition, by jumping from bucket to bucket.
 
-        Deleted keys before a bucket's first live one are in the page too: who lists buckets leaves
-        them out, and who asks for the next page may have to start at one.
+        Deleted and lost keys before a bucket's first live one are in the page too, the lost with
+        b"" for their state: who lists buckets looks what they are, and who asks for the next page
+        may have to start at one.
 
         Args:
             partition: which.
             bucket: an encoded bucket, to ask for only that one; b"" for all.
             after: the last key of the page before; b"" for the first page.
             limit: at most this many keys, at least one.
-            shows_value: whether an encoded state is that of a live key.
+            shows_value: whether an encoded state is that of a live key, beyond doubt.
 
         Raises:
             CodecError: `after` is no encoded key.
+            Corrupted: a record is lost, and which key it was of.
             StorageError: the disk cannot be read.
         """
         prefix = partition.to_bytes(PARTITION_BYTES, "big")
@@ -187,7 +195,7 @@ class ObjectStore:
         found: list[tuple[bytes, bytes]] = []
         size = 0
         while start is not None:
-            rows, _ = self._states.scan(start, stop, 1)
+            rows, _ = self._states.survey(start, stop, 1)
             if not rows:
                 break
             if len(found) == limit or size > PAGE_BYTES_MAX:
@@ -195,7 +203,7 @@ class ObjectStore:
             found += rows
             size += len(rows[0][1])
             key, state = rows[0]
-            start = _next_place(prefix, key, is_live=shows_value(state))
+            start = _next_place(prefix, key, is_live=bool(state) and shows_value(state))
         return found, False
 
     def partition_of(self, key: bytes) -> int:
@@ -204,6 +212,13 @@ class ObjectStore:
 
     def _place(self, key: bytes) -> bytes:
         return place_of(self._partition_of(key).to_bytes(PARTITION_BYTES, "big"), key)
+
+
+def _range_of(partition: int, bucket: bytes, after: bytes) -> tuple[bytes, bytes | None]:
+    """Behind which place, and before which, a page of keys is."""
+    prefix = partition.to_bytes(PARTITION_BYTES, "big")
+    whole = prefix + bucket
+    return place_of(prefix, after) if after else whole, after_prefix(whole)
 
 
 def _next_place(prefix: bytes, key: bytes, *, is_live: bool) -> bytes | None:

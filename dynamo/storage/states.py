@@ -14,15 +14,24 @@ replicas may hold it too, and to take its dots out again would declare its value
 """
 
 import asyncio
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from dynamo.core.codec import clock_of, decode_siblings, encode_siblings
 from dynamo.core.ids import decode_key
 from dynamo.core.siblings import Siblings
-from dynamo.errors import Corrupted, StorageError
-from dynamo.storage.engine import Delete, Engine, OnCommit, Operation, Put, Table
-from dynamo.storage.records import seal, unseal
+from dynamo.errors import CodecError, Corrupted, StorageError
+from dynamo.storage.engine import (
+    KEY_BYTES_MAX,
+    Delete,
+    Engine,
+    OnCommit,
+    Operation,
+    Put,
+    Table,
+)
+from dynamo.storage.records import place_of, seal, unseal
 
 Page = tuple[list[tuple[bytes, bytes]], bool]
 """Encoded keys with what is kept for them, in the order of their places; whether more follow.
@@ -110,7 +119,8 @@ class States:
         self._companions = companions
         self._pending: dict[bytes, _Pending] = {}
         # Corrupted records are lost once, however often they are read before they are replaced.
-        self._lost: set[bytes] = set()
+        # Places in order.
+        self._lost: list[bytes] = []
         self.corrupted = 0
         self.mended = 0
 
@@ -162,6 +172,44 @@ class States:
                 found.append(row)
                 size += len(record)
             start = rows[-1][0]
+
+    def survey(self, start: bytes, stop: bytes | None, limit: int) -> Page:
+        """As `scan`, but a key whose record is lost is told too, with b"" for its state.
+
+        Who lists keys must not take it for one that is not there.
+
+        Raises:
+            Corrupted: a record is lost, and which key it was of.
+            StorageError: the disk cannot be read.
+        """
+        found, more = self.scan(start, stop, limit)
+        if not self._lost:
+            return found, more
+        prefix = start[: self._prefix_bytes]
+        rows = [(place_of(prefix, key), key, state) for key, state in found]
+        end = rows[-1][0] if more else stop
+        lost = self._lost_between(start, end)
+        if not lost:
+            return found, more
+        rows += [(place, key, b"") for place, key in lost]
+        rows.sort()
+        return [(key, state) for _, key, state in rows[:limit]], more or len(rows) > limit
+
+    def _lost_between(self, start: bytes, end: bytes | None) -> list[tuple[bytes, bytes]]:
+        """Places of lost records behind `start` and before `end`, with their keys."""
+        first = bisect_right(self._lost, start)
+        last = len(self._lost) if end is None else bisect_left(self._lost, end)
+        lost: list[tuple[bytes, bytes]] = []
+        for place in self._lost[first:last]:
+            if len(place) == KEY_BYTES_MAX:
+                raise Corrupted(f"a record of {place[:64]!r}... is lost, and its key with it")
+            key = place[self._prefix_bytes :]
+            try:
+                decode_key(key)
+            except CodecError:  # the place itself rotted; whose it was is missed elsewhere
+                continue
+            lost.append((place, key))
+        return lost
 
     def merge(self, place: bytes, key: bytes, incoming: bytes, on_done: OnCommit) -> None:
         """Join encoded siblings to what is kept, and call `on_done` once the result is durable.
@@ -273,8 +321,8 @@ class States:
             del self._pending[place]
         if error is not None:
             self._lost_at(place)
-        elif place in self._lost:
-            self._lost.discard(place)
+        elif self._lost and self.is_lost(place):
+            self._lost.remove(place)
             self.mended += stores
         for follower in followers:
             try:
@@ -295,15 +343,16 @@ class States:
 
     def is_lost(self, place: bytes) -> bool:
         """Whether the record of a place was found corrupted or gone, and not replaced since."""
-        return place in self._lost
+        at = bisect_left(self._lost, place)
+        return at < len(self._lost) and self._lost[at] == place
 
     def _is_missed(self, key: bytes) -> bool:
         """Whether there should be a record where none is: rot may strike its key, too."""
         return any(companion.remembers(key) for companion in self._companions)
 
     def _lose(self, place: bytes) -> None:
-        if place not in self._lost:
-            self._lost.add(place)
+        if not self.is_lost(place):
+            insort(self._lost, place)
             self.corrupted += 1
             self._lost_at(place)
 

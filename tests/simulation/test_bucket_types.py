@@ -9,7 +9,7 @@ import pytest
 
 from dynamo.core.facts import encode_fact
 from dynamo.core.ids import Address, Bucket, NodeId
-from dynamo.errors import BadRequest, DynamoError
+from dynamo.errors import BadRequest, DynamoError, OutcomeUnknown
 from dynamo.node.node import Node
 from dynamo.rpc.messages import ConfirmType, Reply, TypeHeld
 from tests.simulation.links import Cut, Weather
@@ -358,5 +358,73 @@ def test_a_bucket_whose_name_is_too_long_gets_no_properties_of_its_own() -> None
         bucket = Bucket(b"default", b"b" * 401)
         with pytest.raises(BadRequest, match="1 to 400 bytes, got 401"):
             await world.call("n1", lambda node: node.bucket_properties.change(bucket, {"r": 1}))
+
+    in_world(1, FOUR, scenario)
+
+
+@pytest.mark.parametrize("wait_ms", range(0, 32, 2))
+def test_a_creation_that_was_acknowledged_is_not_lost_to_an_activation_of_what_was_before(
+    wait_ms: int,
+) -> None:
+    """One node creates a type anew at some moment of its activation by another."""
+
+    async def scenario(world: World) -> None:
+        await world.start_all()
+        watch = Watch(world)
+        await create(world, "n1", 3)
+        await until(lambda: all(knows(node) == 3 for node in world.running()), within_s=5)
+        activating = asyncio.create_task(activate(world, "n1"))
+        await asyncio.sleep(wait_ms / 1000)
+        created = activated = True
+        try:
+            await create(world, "n2", 1)
+        except (BadRequest, OutcomeUnknown):
+            created = False
+        try:
+            await activating
+        except BadRequest:
+            activated = False
+        assert activated != created or watch.used == {1}
+        if not activated:
+            await activate(world, "n2")
+        await watch.done()
+        assert watch.used == {1 if created else 3}
+
+    in_world(1, FOUR, scenario)
+
+
+def test_a_type_is_not_said_to_be_activated_where_another_node_activated_it_as_something_else() -> (
+    None
+):
+    async def scenario(world: World) -> None:
+        await world.start_all()
+        await create(world, "n1", 3)
+        node = world.node("n1")
+        other = world.node("n2")
+        await until(lambda: knows(other) == 3, within_s=5)
+        activating = asyncio.create_task(activate(world, "n1"))
+        await asyncio.sleep(0.004)
+        other.view.learn(other.properties.creation(NAME, {"n_val": 1}, other.view.me))
+        node.view.learn(other.properties.activation(NAME, other.view.me))
+        with pytest.raises(BadRequest, match="active already, with other properties"):
+            await activating
+        assert not await activate(world, "n1")
+
+    in_world(1, FOUR, scenario)
+
+
+def test_a_type_is_created_anew_only_where_all_hear_of_it() -> None:
+    async def scenario(world: World) -> None:
+        await world.start_all()
+        await create(world, "n1", 3)
+        await until(lambda: all(knows(node) == 3 for node in world.running()), within_s=5)
+        world.crash("n4")
+        with pytest.raises(OutcomeUnknown, match=r"not every node knows .* n4: ") as caught:
+            await create(world, "n1", 2)
+        assert caught.value.acks == 3
+        await world.start("n4")
+        await world.all_well()
+        await create(world, "n1", 2)
+        assert knows(world.node("n4")) == 2
 
     in_world(1, FOUR, scenario)

@@ -1,17 +1,21 @@
 import asyncio
 import contextlib
 from collections import Counter
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 import pytest
 
 from dynamo.config import ClusterConfig
-from dynamo.core.facts import Fact, encode_fact
-from dynamo.core.ids import Address, NodeId
+from dynamo.core.facts import PIECE_BYTES_MAX, Fact, encode_fact
+from dynamo.core.ids import Address, Bucket, NodeId
 from dynamo.core.membership import INCARNATION_HEARD_MAX
+from dynamo.core.property_book import BOOK_BYTES_MAX
 from dynamo.core.quorum import ReadQuorum, WriteQuorum
+from dynamo.errors import BadRequest, NotReady
 from dynamo.node.coordinator import Written
-from dynamo.rpc.messages import GossipExchange
+from dynamo.node.gossip import Gossip
+from dynamo.node.node import Node
+from dynamo.rpc.messages import GossipExchange, GossipFacts
 from tests.simulation.asking import get, key_of, put, seen_in
 from tests.simulation.copies import hints
 from tests.simulation.links import Cut
@@ -232,3 +236,152 @@ def test_nodes_whose_settings_were_all_changed_while_they_were_down_serve_again(
         await world.start_all()
 
     in_world(seed, Options(nodes=3, partitions=32), scenario)
+
+
+# -- many facts ----------------------------------------------------------------------------------
+
+BUCKETS = [Bucket(b"default", b"b%d" % number) for number in range(100)]
+
+
+def make_many_facts(node: Node) -> None:
+    """A dozen pieces of them, as clients of that node would."""
+    for bucket in BUCKETS:
+        changes = {"n_val": 1, "foo": "x" * 60_000}
+        node.view.learn(node.properties.changed(bucket, changes, node.view.me))
+
+
+def knows_all(node: Node) -> bool:
+    return all(
+        properties is not None and properties.n_val == 1
+        for properties in map(node.properties.of, BUCKETS)
+    )
+
+
+@dataclass(slots=True)
+class Pieces:
+    """What nodes let through of exchanges.
+
+    Attributes:
+        left: so many pieces with more than a fact; then none.
+        sizes_bytes: of the answers.
+    """
+
+    left: int
+    sizes_bytes: list[int] = field(default_factory=list)
+
+
+@pytest.fixture
+def pieces(monkeypatch: pytest.MonkeyPatch) -> Pieces:
+    allowed = Pieces(left=1_000_000)
+    right = Gossip.on_exchange
+
+    def on_exchange(gossip: Gossip, exchange: GossipExchange, peer: NodeId) -> GossipFacts:
+        if exchange.wanted or len(exchange.facts) > 1:
+            if not allowed.left:
+                raise NotReady("not now")
+            allowed.left -= 1
+        answer = right(gossip, exchange, peer)
+        allowed.sizes_bytes.append(sum(map(len, answer.facts)))
+        return answer
+
+    monkeypatch.setattr(Gossip, "on_exchange", on_exchange)
+    return allowed
+
+
+@pytest.mark.parametrize("kind", ["a new node", "a node that was away", "an empty disk"])
+def test_a_node_serves_no_sooner_than_it_knows_all_that_the_others_do(
+    kind: str, pieces: Pieces, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def scenario(world: World) -> None:
+        first = world.names if kind != "a new node" else world.names[:3]
+        await asyncio.gather(*(world.start(name) for name in first))
+        await world.all_well()
+        if kind != "a new node":
+            world.crash("n4")
+        if kind == "an empty disk":
+            world.wipe("n4")
+        make_many_facts(world.node("n1"))
+        await until(lambda: all(map(knows_all, world.running())), within_s=10)
+        assert len(world.views()) == 1
+        pieces.left = 3
+        await world.start("n4")
+        for _ in range(600):
+            await asyncio.sleep(0.1)
+            assert not world.node("n4").serving
+        assert pieces.left == 0
+        assert not knows_all(world.node("n4"))
+        pieces.left = 1_000_000
+        await until(lambda: world.node("n4").serving, within_s=10, every_s=0.001)
+        assert knows_all(world.node("n4"))
+        await world.all_well()
+        assert max(pieces.sizes_bytes) <= PIECE_BYTES_MAX
+
+    in_world(1, Options(nodes=4), scenario)
+    if kind == "a node that was away":
+        said = [record for record in caplog.records if "not serving yet" in record.getMessage()]
+        assert 1 <= len(said) <= 7
+        assert said[0].__dict__["reason"] == "not now"
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_node_that_was_told_a_part_and_can_reach_nobody_any_more_serves(
+    seed: int, pieces: Pieces
+) -> None:
+    async def scenario(world: World) -> None:
+        await world.start_all()
+        world.crash("n3")
+        make_many_facts(world.node("n1"))
+        pieces.left = 3
+        await world.start("n3")
+        await until(lambda: pieces.left == 0, within_s=10)
+        await asyncio.sleep(5)
+        assert not world.node("n3").serving
+        for name in ("n1", "n2"):
+            world.crash(name, silent=seed == 1)
+        await until(lambda: world.node("n3").serving, within_s=20)
+
+    in_world(seed, Options(nodes=3), scenario)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_nodes_that_each_accepted_what_fills_a_book_agree_in_the_end(seed: int) -> None:
+    """What clients may change is bounded, what was accepted elsewhere is taken all the same."""
+
+    async def scenario(world: World) -> None:
+        await world.start_all()
+        for other in ("n1", "n2"):
+            world.network.cut(other, "n3", Cut.DROP)
+            world.network.cut("n3", other, Cut.DROP)
+        for name in ("n1", "n3"):
+            node = world.node(name)
+            for number in range(400):
+                bucket = Bucket(b"default", b"%s/%d" % (name.encode(), number))
+                try:
+                    fact = node.properties.changed(bucket, {"foo": "x" * 60_000}, node.view.me)
+                except BadRequest:
+                    break
+                node.view.learn(fact)
+            assert number > 200
+        world.network.heal_all()
+        await world.all_well(within_s=60)
+        for node in world.running():
+            assert node.properties.size_bytes > 1.9 * BOOK_BYTES_MAX
+            with pytest.raises(BadRequest, match="together"):
+                node.properties.changed(BUCKETS[0], {"n_val": 1}, node.view.me)
+
+    in_world(seed, Options(nodes=3), scenario)
+
+
+def test_more_than_a_piece_is_refused_in_words() -> None:
+    async def scenario(world: World) -> None:
+        await world.start_all()
+        make_many_facts(world.node("n1"))
+        facts = [encode_fact(fact) for fact in world.node("n1").view.facts]
+        before = world.node("n2").view.facts.hash
+        with pytest.raises(BadRequest, match="in pieces of 256 and 524288 bytes"):
+            world.node("n2").links.gossip.on_exchange(GossipExchange(facts, []), N1)
+        with pytest.raises(BadRequest, match="in pieces"):
+            world.node("n2").links.gossip.on_exchange(GossipExchange([], [b"p"] * 257), N1)
+        assert world.node("n2").view.facts.hash == before
+
+    in_world(1, Options(nodes=3), scenario)

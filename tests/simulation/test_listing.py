@@ -8,12 +8,14 @@ from pathlib import Path
 import pytest
 
 from dynamo.config import NodeConfig
-from dynamo.core.ids import DEFAULT_BUCKET_TYPE, Bucket, Key, NodeId
+from dynamo.core.ids import DEFAULT_BUCKET_TYPE, Bucket, Key, NodeId, encode_key
 from dynamo.core.quorum import Conflicts, ReadQuorum, WriteQuorum
 from dynamo.errors import QuorumError
 from dynamo.node import scans
 from dynamo.node.node import Node
-from tests.simulation.asking import delete, key_of, put
+from dynamo.storage.engine import Table
+from dynamo.storage.records import place_of
+from tests.simulation.asking import delete, get, key_of, put, seen_in
 from tests.simulation.copies import hints, primaries, unsettled
 from tests.simulation.links import Cut
 from tests.simulation.scenario import in_world
@@ -251,3 +253,53 @@ def test_a_replica_that_dies_in_the_middle_is_followed_by_another() -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(scans, "PAGE_KEYS", 3)
         in_world(1, FIVE, scenario)
+
+
+@pytest.mark.parametrize("name", ["k", "k" * 600], ids=["short", "long"])
+def test_a_key_is_listed_though_one_of_the_copies_that_were_acknowledged_cannot_be_read(
+    name: str,
+) -> None:
+    """A place of the disk tells which key it is of; of a long one it does not, and others tell."""
+
+    async def scenario(world: World) -> None:
+        await world.start_all()
+        key = key_of(name)
+        rotten, empty, _ = primaries(next(world.running()), key)
+        world.crash(empty)
+        await asyncio.sleep(NOTICED_S)
+        await put(world, rotten, key, "x", STRICT_W2)
+        await world.start(empty)
+        await world.all_well()
+        partition = world.node("n1").ring.partition_of(encode_key(key)).to_bytes(2, "big")
+        place = place_of(partition, encode_key(key))
+        world.corrupt(rotten, Table.OBJECTS, place, world.dice("rot"))
+        for at in world.names:
+            assert await listed(world, at, STRICT_R2) == [name]
+            assert await buckets(world, at, STRICT_R2) == [b"b"]
+            assert seen_in(await get(world, at, key, STRICT_R2)).values == {"x"}
+
+    in_world(1, UNREPAIRED, scenario)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_all_is_listed_while_two_nodes_join_at_the_same_time(seed: int) -> None:
+    """Two of the three primaries of a key are new then, and hold nothing yet."""
+
+    async def scenario(world: World) -> None:
+        for name in world.names[:3]:
+            await world.start(name)
+        await world.all_well()
+        names = [f"k{number:03}" for number in range(150)]
+        await write(world, names, WriteQuorum(n=3, w=3))
+        joining = [asyncio.ensure_future(world.start(name)) for name in world.names[3:]]
+        for _ in range(25):
+            for found in await listed_by_all(world):
+                assert found == names
+            await asyncio.sleep(0.05)
+        await asyncio.gather(*joining)
+        await world.all_well()
+        assert len(await listed_by_all(world)) == 5
+        new = {"n4", "n5"}
+        assert any(new <= set(primaries(world.node("n1"), key_of(name))) for name in names)
+
+    in_world(seed, FIVE, scenario)

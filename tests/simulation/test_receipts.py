@@ -6,19 +6,22 @@ from dataclasses import replace
 
 import pytest
 
-from dynamo.core.codec import clock_of
-from dynamo.core.ids import Key, NodeId
+from dynamo.core.codec import clock_of, encode_siblings
+from dynamo.core.ids import ACTOR_BYTES, Actor, Key, NodeId, encode_key
 from dynamo.core.quorum import Conflicts, ReadQuorum, WriteQuorum
 from dynamo.core.receipts import Account, Outcome, Receipt, decode_receipt, version_tag
+from dynamo.core.siblings import EMPTY
 from dynamo.core.values import Value
 from dynamo.errors import DeadlineExceeded, DynamoError, OutcomeUnknown, QuorumError
 from dynamo.node.node import Node
 from dynamo.node.tracing import Trace
+from dynamo.rpc.failures import TEXT_CHARS_MAX
+from dynamo.rpc.messages import Failed, ForwardPut, PutDone, ReplicaPut, Reply, Request
 from tests.simulation.asking import key_of, put
 from tests.simulation.copies import held, primaries
 from tests.simulation.links import Cut
 from tests.simulation.scenario import in_world
-from tests.simulation.world import Options, World
+from tests.simulation.world import Options, World, until
 
 pytestmark = pytest.mark.simulation
 
@@ -90,6 +93,25 @@ async def read(
 def places(world: World, key: Key) -> tuple[list[NodeId], list[NodeId]]:
     first = primaries(next(world.running()), key)
     return first, [name for name in world.names if name not in first]
+
+
+def state_of_no_value() -> bytes:
+    return encode_siblings(EMPTY.write(Actor(bytes(ACTOR_BYTES)), b"no value", {}, 0))
+
+
+def forwarding_to_a_liar(world: World, garbled: Callable[[Reply], Reply]) -> tuple[NodeId, Key]:
+    """A node that is no primary of a key, and hears something else of the writes it forwards."""
+    key = key_of("k0")
+    node = world.node(places(world, key)[1][0])
+    peers = node.links.peers
+    call = peers.call
+
+    async def lied_to(to: NodeId, request: Request, timeout_s: float) -> Reply:
+        reply = await call(to, request, timeout_s)
+        return garbled(reply) if isinstance(request, ForwardPut) else reply
+
+    peers.call = lied_to  # type: ignore[method-assign, assignment]
+    return node.view.me, key
 
 
 def agrees(account: Account, world: World, key: Key) -> None:
@@ -381,3 +403,73 @@ def test_a_delete_that_cannot_be_stored_fails_before_it_reads() -> None:
         assert world.node(first[0]).stats.counters.node_gets == reads
 
     in_world(1, Options(nodes=3), scenario)
+
+
+def test_a_read_that_never_met_its_quorum_says_so_though_it_was_answered() -> None:
+    async def scenario(world: World) -> None:
+        await world.start_all()
+        account, failure = await read(
+            world, "n1", key_of("nothing"), ReadQuorum(n=3, r=2, notfound_ok=False)
+        )
+        assert failure is None
+        assert set(outcomes(account).values()) == {Outcome.MISSING}
+        assert account.met_ms is None
+        account, _ = await read(world, "n1", key_of("nothing"))
+        assert account.met_ms is not None
+
+    in_world(1, Options(nodes=3), scenario)
+
+
+def test_what_a_peer_says_of_a_write_that_failed_reaches_no_client_unread() -> None:
+    async def scenario(world: World) -> None:
+        await world.start_all()
+        node, key = forwarding_to_a_liar(
+            world, lambda _: Failed(4, "x", "W" * 10**6, 2, 1, False, -7, "{}\r\nSet-Cookie: a=b")
+        )
+        with pytest.raises(QuorumError) as caught:
+            await put(world, node, key, "x", WRITE)
+        assert (caught.value.receipt, caught.value.acks) == ("", 0)
+        assert len(str(caught.value)) < 2 * TEXT_CHARS_MAX
+        account, failure = await write(world, node, key)
+        assert failure is not None
+        assert "Set-Cookie" not in failure.receipt
+        assert (account.forwarded_by, account.replicas) == (node, ())
+
+    in_world(1, FIVE, scenario, excused=["a receipt makes no sense"])
+
+
+def test_a_write_that_was_stored_is_not_denied_for_a_sibling_that_makes_no_sense() -> None:
+    async def scenario(world: World) -> None:
+        await world.start_all()
+        key = key_of("k0")
+        first = world.node(places(world, key)[0][0])
+        replies: list[Reply] = []
+        first.replica.put(ReplicaPut(encode_key(key), state_of_no_value(), ""), replies.append)
+        await until(lambda: bool(replies), within_s=5)
+        with pytest.raises(OutcomeUnknown, match="makes no sense") as caught:
+            await put(world, first.view.me, key, "x", WRITE, return_state=True)
+        assert not caught.value.definite
+        assert caught.value.acks >= WRITE.w
+
+    in_world(1, FIVE, scenario)
+
+
+@pytest.mark.parametrize("state", [b"garbage", state_of_no_value()], ids=["state", "value"])
+def test_a_write_that_was_stored_is_not_denied_for_an_answer_that_makes_no_sense(
+    state: bytes,
+) -> None:
+    async def scenario(world: World) -> None:
+        await world.start_all()
+
+        def garbled(reply: Reply) -> Reply:
+            assert isinstance(reply, PutDone)
+            return reply._replace(state=state)
+
+        node, key = forwarding_to_a_liar(world, garbled)
+        with pytest.raises(OutcomeUnknown, match="makes no sense") as caught:
+            await put(world, node, key, "x", WriteQuorum(n=3, w=3), return_state=True)
+        assert not caught.value.definite
+        assert caught.value.acks == 3
+        assert sum(copy is not None for copy, _ in held(world, key).values()) == 3
+
+    in_world(1, FIVE, scenario)

@@ -121,7 +121,9 @@ RESPONSES: Final[Mapping[str, Json]] = {
         "The object is not what `X-Riak-If-Not-Modified` says.", PAGE_BODY, (RECEIPT,)
     ),
     "ConditionFailed": answer("A condition of the request does not hold.", PAGE_BODY, (RECEIPT,)),
-    "TooLarge": answer("The body is larger than a body may be.", TEXT_BODY),
+    "TooLarge": answer(
+        "The body is larger than a body may be, or with what is stored along with it.", TEXT_BODY
+    ),
     "NotUnderstood": answer("The body's media type is none, or not the one needed.", PAGE_BODY),
     "Unavailable": answer(
         "Too few replicas answered, the time ran out, too much is at work, or the node has not"

@@ -27,6 +27,8 @@ Any node takes any request. `Accept` chooses between forms of an answer, `Accept
 honoured, and an unknown query parameter is ignored. A method that a path does not have is answered
 `405` with `Allow`, a path that does not exist `404`, a method that HTTP does not have `501`.
 Names in paths are bytes: each part is percent-decoded by itself, and `+` is a blank.
+Before its path is looked at, a request may be answered `400`, if it is none; `431`, if its head is
+too large; `503`, if too much is at work or held. The connection ends with a `400` or `431`.
 Answers with values carry `X-Riak-Meta-...` and `X-Riak-Index-...` as they were stored.
 """
 

@@ -313,6 +313,43 @@ async def test_a_write_that_certainly_did_not_happen_goes_to_the_next_endpoint()
     assert (len(one.requests), len(two.requests)) == (1, 1)
 
 
+@pytest.mark.parametrize("first", [hangs_up, is_silent], ids=["lost", "silent"])
+async def test_what_may_be_repeated_goes_to_the_next_endpoint_in_any_case(first: Answers) -> None:
+    async with node(first) as deaf, node(says(204)) as good:
+        changes: list[Callable[[Client], Awaitable[None]]] = [
+            lambda client: client.create_bucket_type("t", {}),
+            lambda client: client.update_bucket_type("t", {"r": 1}),
+            lambda client: client.bucket("b").set_properties({"r": 1}),
+            lambda client: client.bucket("b").reset_properties(),
+        ]
+        for change in changes:
+            async with Client([deaf.url, good.url], timeout_s=0.2) as client:
+                await change(client)
+    assert len(deaf.requests) == len(good.requests) == 4
+
+
+async def test_what_was_repeated_and_failed_in_the_end_is_in_doubt() -> None:
+    async with node(hangs_up) as deaf, Client([deaf.url, refusing_url()]) as client:
+        with pytest.raises(Unreachable) as failed:
+            await client.create_bucket_type("t", {})
+    assert not failed.value.definite
+
+
+async def test_a_silent_endpoint_is_named() -> None:
+    async with node(is_silent) as deaf, Client([deaf.url], timeout_s=0.05) as client:
+        with pytest.raises(DeadlineExceeded, match=f"no answer from {deaf.url} in time"):
+            await client.bucket_types()
+
+
+async def test_as_many_and_as_long_header_lines_are_read_as_a_node_sends() -> None:
+    link = ", ".join(f'</buckets/b/keys/{i:09}>; riaktag="t"' for i in range(2000))
+    lines = {f"X_Riak_Meta_{i}": "x" for i in range(1000)}
+    answer = says(200, b"x", X_Riak_Vclock="AQI=", Link=link, **lines)
+    async with node(answer) as there, Client([there.url]) as client:
+        [value] = (await client.bucket("b").get("k")).values
+    assert (len(value.meta), len(value.links)) == (1000, 2000)
+
+
 async def test_what_is_no_http_is_said_to_be_none() -> None:
     async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"220 mail.example.com ESMTP\r\n\r\n")

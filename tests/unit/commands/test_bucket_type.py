@@ -50,6 +50,33 @@ async def test_properties_that_are_none_are_wrong_usage(node: FakeNode, given: s
     assert node.asked == []
 
 
+@pytest.mark.parametrize("given", ['{"props":[1]}', '{"props":{"n_val":3},"other":1}'])
+async def test_what_stands_beside_props_or_in_its_place_is_wrong_usage(
+    node: FakeNode, given: str
+) -> None:
+    done = await run(node, "create", "carts", given)
+    assert done.exit_code == 2
+    assert '"props"' in done.output
+    assert node.asked == []
+
+
+async def test_a_property_that_nobody_knows_is_kept_with_a_warning(node: FakeNode) -> None:
+    node.says(f"PUT {CARTS}", status=204)
+    done = await run(node, "create", "carts", '{"n_vla":3,"n_val":3}')
+    assert done.exit_code == 0
+    assert done.stderr == "carts has properties that mean nothing here: n_vla\n"
+    assert json.loads(node.asked[0][3]) == {"props": {"n_vla": 3, "n_val": 3}}
+
+
+@pytest.mark.parametrize("command", ["create", "activate", "status", "update"])
+@pytest.mark.parametrize("name", ["", ".", "..", "a\nb", "\udcff\udcfe"])
+async def test_a_name_that_is_none_is_wrong_usage(node: FakeNode, command: str, name: str) -> None:
+    done = await run(node, command, name, *(["{}"] if command == "update" else []))
+    assert done.exit_code == 2
+    assert "it is no name of a bucket type" in done.output
+    assert node.asked == []
+
+
 async def test_a_refusal_is_one_sentence_without_its_status(node: FakeNode) -> None:
     node.says(f"PUT {CARTS}", status=400, body=b"carts is active already\n")
     done = await run(node, "create", "carts")

@@ -5,12 +5,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dynamo.core.bucket_types import (
-    BODY_BYTES_MAX,
     BucketType,
     check_type_name,
     decode_type,
     encode_type,
 )
+from dynamo.core.fact_json import BODY_BYTES_MAX
 from dynamo.core.facts import Fact, FactBook
 from dynamo.core.ids import NodeId
 from dynamo.core.property_rules import TYPE_DEFAULTS

@@ -5,10 +5,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dynamo.core import property_book
+from dynamo.core.fact_json import BODY_BYTES_MAX
 from dynamo.core.facts import PROPERTIES, Fact, FactBook
 from dynamo.core.ids import Bucket, NodeId
 from dynamo.core.properties import Asked, Properties
-from dynamo.core.property_book import CHANGED_BUCKETS_MAX, CHANGES_BYTES_MAX, PropertyBook
+from dynamo.core.property_book import (
+    BOOK_BYTES_MAX,
+    CHANGED_BUCKETS_MAX,
+    PropertyBook,
+)
 from dynamo.core.property_rules import DEFAULTS, DEPTH_MAX, TYPE_DEFAULTS
 from dynamo.core.quorum import Conflicts, ReadQuorum, WriteQuorum
 from dynamo.errors import BadRequest, CodecError, ConfigError
@@ -226,8 +232,8 @@ def test_refused_changes_make_no_fact() -> None:
 
 
 def test_changes_that_are_too_large_or_no_json_make_no_fact() -> None:
-    with pytest.raises(BadRequest, match=f"at most {CHANGES_BYTES_MAX} bytes"):
-        book().changed(PLAIN, {"foo": "x" * CHANGES_BYTES_MAX}, N1)
+    with pytest.raises(BadRequest, match=f"at most {BODY_BYTES_MAX} bytes"):
+        book().changed(PLAIN, {"foo": "x" * BODY_BYTES_MAX}, N1)
     with pytest.raises(BadRequest, match="no JSON"):
         book().changed(PLAIN, {"foo": float("inf")}, N1)
 
@@ -240,6 +246,54 @@ def test_the_number_of_changed_buckets_is_bounded() -> None:
     with pytest.raises(BadRequest, match="bucket type"):
         kept.changed(PLAIN, {"n_val": 4}, N1)
     assert kept.changed(Bucket(b"default", b"7"), {"n_val": 5}, N1)
+
+
+def full(*, types: bool = False) -> PropertyBook:
+    """A book in which one more byte has no room; `types`: it has a type that is not active."""
+    kept = book()
+    if types:
+        kept.apply(kept.decode(kept.creation(b"later", {}, N1)))
+    large: dict[str, object] = {"foo": "x" * 60_000}
+    for i in range(BOOK_BYTES_MAX // 60_000 + 1):
+        try:
+            change(kept, Bucket(b"default", b"%d" % i), large)
+        except BadRequest:
+            break
+    change(
+        kept, Bucket(b"default", b"rest"), {"foo": "x" * (BOOK_BYTES_MAX - kept.size_bytes - 31)}
+    )
+    assert BOOK_BYTES_MAX - 10 < kept.size_bytes <= BOOK_BYTES_MAX
+    return kept
+
+
+def test_what_all_properties_and_types_take_together_is_bounded() -> None:
+    kept = full()
+    with pytest.raises(BadRequest, match=f"at most {BOOK_BYTES_MAX} bytes together; reset buckets"):
+        kept.changed(PLAIN, {"n_val": 4}, N1)
+    with pytest.raises(BadRequest, match=f"at most {BOOK_BYTES_MAX} bytes together"):
+        kept.creation(b"new", {"n_val": 4}, N1)
+    reset = kept.reset(Bucket(b"default", b"0"), N1)
+    assert reset is not None
+    kept.apply(kept.decode(reset))
+    change(kept, PLAIN, {"n_val": 4})
+    assert of(kept, PLAIN).n_val == 4
+
+
+def test_a_full_book_takes_what_needs_no_more_room_than_before() -> None:
+    kept = full(types=True)
+    first = Bucket(b"default", b"0")
+    change(kept, first, {"foo": "y" * 60_000})
+    kept.apply(kept.decode(kept.activation(b"later", N1)))
+    assert of(kept, Bucket(b"later", b"b")).n_val == 3
+
+
+def test_what_others_accepted_at_the_same_time_is_taken_by_a_full_book() -> None:
+    kept, other = full(), book()
+    heard = change(other, PLAIN, {"foo": "x" * 60_000, "n_val": 5})
+    kept.apply(kept.decode(heard))
+    assert of(kept, PLAIN).n_val == 5
+    with pytest.raises(BadRequest, match="together"):
+        kept.changed(TYPED, {"n_val": 4}, N1)
 
 
 # -- facts ---------------------------------------------------------------------------------------
@@ -294,6 +348,47 @@ def test_a_fact_about_a_type_that_is_not_in_the_settings_changes_nothing_here() 
     assert kept.of(TYPED) is None
 
 
+def reset(kept: PropertyBook, bucket: Bucket) -> None:
+    fact = kept.reset(bucket, N1)
+    assert fact is not None
+    kept.apply(kept.decode(fact))
+
+
+def test_buckets_that_were_reset_leave_their_places_to_others() -> None:
+    kept = book()
+    for i in range(CHANGED_BUCKETS_MAX + 100):
+        bucket = Bucket(PLAIN.bucket_type, b"%d" % i)
+        kept.apply(kept.decode(kept.changed(bucket, {"n_val": 4}, N1)))
+        reset(kept, bucket)
+    kept.apply(kept.decode(kept.changed(PLAIN, {"n_val": 4}, N1)))
+    assert of(kept, PLAIN).n_val == 4
+
+
+def test_so_many_buckets_are_remembered_and_a_type_can_still_be_changed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(property_book, "REMEMBERED_BUCKETS_MAX", 3)
+    kept = book()
+    for name in (b"1", b"2", b"3"):
+        bucket = Bucket(PLAIN.bucket_type, name)
+        kept.apply(kept.decode(kept.changed(bucket, {"n_val": 4}, N1)))
+        reset(kept, bucket)
+    with pytest.raises(BadRequest, match="3 buckets have properties of their own or had some"):
+        kept.changed(PLAIN, {"n_val": 4}, N1)
+    kept.changed(Bucket(PLAIN.bucket_type, b"2"), {"n_val": 4}, N1)
+    kept.changed(TYPE, {"n_val": 4}, N1)
+
+
+def test_a_bucket_that_its_type_was_set_against_can_still_be_changed() -> None:
+    kept = book()
+    kept.apply(kept.decode(kept.changed(TYPED, {"dvv_enabled": True}, N1)))
+    whole = {"last_write_wins": True, "dvv_enabled": False}
+    kept.apply(kept.decode(kept.changed(TYPE, whole, N1)))
+    kept.apply(kept.decode(kept.changed(TYPED, {"n_val": 4}, N1)))
+    assert of(kept, TYPED).n_val == 4
+    assert kept.refused(TYPED, {"dvv_enabled": True})
+
+
 @pytest.mark.parametrize("deep", [1, 16, DEPTH_MAX, DEPTH_MAX + 1, 500, 960])
 def test_a_value_is_nested_so_far_and_no_further_wherever_it_is_read(deep: int) -> None:
     value: object = 1
@@ -331,7 +426,7 @@ _GOOD = Fact(b"p\1tb", b"\0\0\0\0\0\1n1", b'{"n_val":4}')
         _GOOD._replace(body=b'{"n_val":0}'),
         _GOOD._replace(body=b'{"foo":NaN}'),
         _GOOD._replace(body=b"[" * 100_000),
-        _GOOD._replace(body=b'{"foo":"' + b"x" * CHANGES_BYTES_MAX + b'"}'),
+        _GOOD._replace(body=b'{"foo":"' + b"x" * BODY_BYTES_MAX + b'"}'),
     ],
 )
 def test_a_fact_that_says_no_properties_is_refused(fact: Fact) -> None:

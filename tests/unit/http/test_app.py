@@ -277,11 +277,32 @@ async def test_a_body_that_is_too_large_is_refused(chunked: bool) -> None:
     assert node.coordinator.states == {}
 
 
-async def test_the_largest_body_is_taken() -> None:
+async def test_the_largest_object_is_taken() -> None:
     node = FakeNode(object_bytes_max=2**20)
-    body = bytes(range(256)) * 4096
+    body = (bytes(range(256)) * 4096)[:-100]
     async with talking(node) as talk:
         assert (await talk.put(K, body)).status == 204
+        assert (await talk.get(K)).body == body
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        ("X-Riak-Meta-M", "x" * 1000),
+        ("Link", ", ".join(f'</buckets/b/keys/{i}>; riaktag="{"t" * 99}"' for i in range(10))),
+        # Each term is stored with its field.
+        ("X-Riak-Index-" + "f" * 1000 + "_bin", ", ".join(map(str, range(1000)))),
+    ],
+    ids=["meta", "links", "indexes"],
+)
+async def test_what_is_stored_along_with_a_body_counts_as_it_does(line: tuple[str, str]) -> None:
+    node = FakeNode(object_bytes_max=2**20)
+    body = bytes(100_000) if line[0].startswith("X-Riak-Index") else bytes(2**20 - 500)
+    async with talking(node) as talk:
+        assert (await talk.put(K, body)).status == 204
+        told = await talk.ask("PUT", K, [*PLAIN.items(), line], body)
+        assert told.status == 413
+        assert told.text.startswith("an object has at most 1048576 bytes, got ")
         assert (await talk.get(K)).body == body
 
 
@@ -330,7 +351,7 @@ async def test_a_client_that_does_not_read_is_cut_off(monkeypatch: pytest.Monkey
     cut_off = asyncio.Event()
     monkeypatch.setattr(exchange, "SEND_S_MAX", 0.01)
     monkeypatch.setattr(exchange.log, "info", lambda *_, **__: cut_off.set())
-    node = FakeNode(object_bytes_max=2**25)
+    node = FakeNode(object_bytes_max=2**26)
     async with served(node) as server:
         async with connected(server) as talk:
             await talk.put(K, bytes(2**25))

@@ -100,6 +100,17 @@ async def test_changed_properties_count_at_once() -> None:
         assert (await talk.ask("DELETE", B)).status == 204
 
 
+@pytest.mark.parametrize("path", [B, "/riak/b", "/types/multi/props", "/admin/bucket-types/carts"])
+async def test_a_body_of_properties_has_a_bound_of_its_own(path: str) -> None:
+    node = FakeNode(object_bytes_max=2**25)
+    async with talking(node) as talk:
+        head = f"PUT {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        talk.writer.write(f"{head}Content-Length: {2**24}\r\n\r\n".encode())
+        told = await talk.hear()
+        assert told.status == 413
+        assert told.text == "a body has at most 131072 bytes, got 16777216\n"
+
+
 @pytest.mark.parametrize(
     ("changes", "reasons"),
     [

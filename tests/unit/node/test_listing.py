@@ -176,3 +176,28 @@ async def test_no_more_listings_are_at_work_than_may_be(monkeypatch: pytest.Monk
         await three.keys()
     assert [page async for page in at_work] == []
     assert await three.keys() == [b"k"]
+
+
+def _written_at(time_ms: int, *, deleted: bool = False) -> bytes:
+    return encode_value(Value(body=b"", modified_at_ms=time_ms, deleted=deleted))
+
+
+async def test_where_the_newest_counts_a_copy_that_holds_a_value_and_a_tombstone_is_settled() -> (
+    None
+):
+    """By itself each shows the opposite of what both together show."""
+    value = EMPTY.write(A, _written_at(5), {}, 0)
+    tombstone = EMPTY.write(B, _written_at(8, deleted=True), {}, 0)
+    behind = tombstone.write(B, _written_at(3, deleted=True), tombstone.context(), 0)
+    three = Three()
+    await three.hold(b"shown, by a clock that is behind", value.merge(tombstone), behind)
+    value = EMPTY.write(A, _written_at(10), {}, 0)
+    behind = value.write(A, _written_at(4), value.context(), 0)
+    await three.hold(b"gone, by a clock that is behind", value.merge(tombstone), behind)
+    for conflicts in (Conflicts.LATEST, Conflicts.LAST_WRITE_WINS):
+        pages = three.listing.keys(MINE, R2, conflicts, timeout_s=10.0)
+        assert [name async for page in pages for name in page] == [
+            b"shown, by a clock that is behind"
+        ]
+        names = three.listing.buckets(DEFAULT_BUCKET_TYPE, R2, conflicts, timeout_s=10.0)
+        assert [name async for page in names for name in page] == [b"b"]

@@ -9,13 +9,15 @@ from dynamo.core.codec import decode_value, encode_siblings, encode_value
 from dynamo.core.quorum import Conflicts
 from dynamo.core.siblings import EMPTY
 from dynamo.core.values import Value
-from dynamo.errors import BadRequest, CodecError
+from dynamo.errors import BadRequest, CodecError, Corrupted
 from dynamo.node.replica import Replica
 from dynamo.node.stats import Counters
-from dynamo.rpc.messages import Done, KeysPage, ListKeys, ReplicaPut, Reply
+from dynamo.rpc.messages import Done, KeysPage, ListKeys, ReplicaGet, ReplicaPut, Reply
+from dynamo.storage.engine import Table
 from dynamo.storage.hints import HintStore
 from dynamo.storage.memory_engine import Disk, MemoryEngine
 from dynamo.storage.objects import ObjectStore
+from dynamo.storage.records import place_of
 from tests.unit.storage.samples import A, key, state
 
 LISTED = ListKeys(0, b"", b"", 10, False, "", Conflicts.SIBLINGS)
@@ -73,7 +75,60 @@ async def test_a_page_tells_live_keys_and_dead_ones(
     told = holder.list_keys(request)
     assert (told.keys, told.dead) == (rest, [key(b"1")])
     newest = holder.list_keys(request._replace(policy=Conflicts.LATEST))
-    assert (newest.keys, newest.dead) == ([key(b"3")], [key(b"1"), key(b"2")])
+    assert (newest.keys, newest.dead) == ([key(b"2"), key(b"3")], [key(b"1"), key(b"2")])
+
+
+async def holding_rot(names: list[bytes], rotten: list[bytes]) -> Replica:
+    disk = Disk()
+    engine = MemoryEngine(disk)
+    objects = ObjectStore(engine, lambda key: 0, random.Random(1))
+    holder = Replica(objects, HintStore(engine), Counters(), lambda: 0, partitions=8)
+    for name in names:
+        await store(holder, ReplicaPut(name, state(A, b"x"), ""))
+    for name in rotten:
+        disk.corrupt(Table.OBJECTS, place_of(bytes(2), name), random.Random(1))
+    return holder
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 10])
+@pytest.mark.parametrize("met_before", [False, True])
+@pytest.mark.parametrize("buckets_only", [False, True])
+async def test_a_key_whose_record_cannot_be_read_is_live_and_dead(
+    limit: int, *, met_before: bool, buckets_only: bool
+) -> None:
+    """Each in a bucket of its own, so that none is jumped over."""
+    names = [key(b"k", b"%d" % number) for number in range(6)]
+    rotten = [names[number] for number in (0, 2, 3, 5)]
+    holder = await holding_rot(names, rotten)
+    request = LISTED._replace(limit=limit, buckets_only=buckets_only)
+    if met_before:
+        for name in rotten:
+            with pytest.raises(Corrupted):
+                holder.get(ReplicaGet(name, "", False))
+    found: list[bytes] = []
+    dead: list[bytes] = []
+    for _ in range(10):
+        page = holder.list_keys(request)
+        assert len({*page.keys, *page.dead}) <= limit
+        found += page.keys
+        dead += page.dead
+        if not page.last:
+            break
+        request = request._replace(after=page.last)
+    assert (found, dead) == (names, rotten)
+
+
+@pytest.mark.parametrize("buckets_only", [False, True])
+async def test_a_replica_that_does_not_know_which_keys_it_lost_lists_none(
+    *, buckets_only: bool
+) -> None:
+    names = [key(b"k" * 600), key(b"x")]
+    holder = await holding_rot(names, names[:1])
+    with pytest.raises(Corrupted):
+        holder.list_keys(LISTED._replace(buckets_only=buckets_only))
+    await store(holder, ReplicaPut(names[0], state(A, b"x"), ""))
+    listed = holder.list_keys(LISTED)
+    assert sorted(listed.keys) == sorted(names)
 
 
 async def test_hints_are_listed_in_pages_of_their_partition() -> None:

@@ -2,8 +2,10 @@
 
 import asyncio
 import functools
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import count, islice
 
 import pytest
 from hypothesis import given, settings
@@ -14,7 +16,7 @@ from dynamo.core.property_book import PropertyBook
 from dynamo.core.quorum import Conflicts, ReadQuorum
 from dynamo.core.ring import Ring, RingMember
 from dynamo.errors import DeadlineExceeded, PeerLost, QuorumError
-from dynamo.node import scans
+from dynamo.node import hinted_keys, scans
 from dynamo.node.cluster_view import ClusterView
 from dynamo.node.scans import Coverage, Scan
 from dynamo.node.writes import OnReply
@@ -27,8 +29,15 @@ NODES = (N1, N2, N3, N4, N5)
 RING = Ring([RingMember(node_id=node, tokens=(t,)) for t, node in enumerate(NODES)], 8)
 PREFIX = key(b"k")[:-1]
 
-NAMES = [key(b"%d" % number) for number in range(6)]
-NAMES += [key(b"k" * 600 + b"%d" % number) for number in range(4)]
+
+def _of_the_first_partition(names: Iterable[bytes]) -> Iterator[bytes]:
+    return (encoded for encoded in map(key, names) if RING.partition_of(encoded) == 0)
+
+
+NAMES = [
+    *islice(_of_the_first_partition(b"%d" % number for number in count()), 6),
+    *islice(_of_the_first_partition(b"k" * 600 + b"%d" % number for number in count()), 4),
+]
 """The places of long ones are in the order of their digests."""
 
 Copy = Mapping[bytes, bool]
@@ -64,7 +73,9 @@ def _page(copy: Copy, request: ListKeys) -> KeysPage:
     prefix = b"a target!" if request.stands_in_for else bytes(2)
     order = functools.partial(place_of, prefix)
     behind = order(request.after) if request.after else b""
-    rest = sorted((name for name in copy if order(name) > behind), key=order)
+    partitions = range(request.partition, request.partition + request.partitions)
+    mine = (name for name in copy if RING.partition_of(name) in partitions)
+    rest = sorted((name for name in mine if order(name) > behind), key=order)
     some = rest[: request.limit]
     return KeysPage(
         [name for name in some if copy[name]],
@@ -233,7 +244,110 @@ async def test_an_answer_that_makes_no_sense_is_a_failure(
 async def test_a_stand_in_with_too_many_hints_for_one_partition_fails(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(scans, "HINTED_BYTES_MAX", 1000)
+    monkeypatch.setattr(hinted_keys, "HINTED_BYTES_MAX", 1000)
+    monkeypatch.setattr(hinted_keys, "GATHERED_BYTES_MAX", 1000)
     others = Others({N4: dict.fromkeys(NAMES, True)})
     with pytest.raises(QuorumError):
         await told(Scan(0, coverage(others, reachable=(N1, N4))))
+
+
+@pytest.mark.parametrize(
+    ("gathered_bytes_max", "passes"), [(10**6, {1}), (1500, {2, 3, 4, 5, 6, 7, 8})]
+)
+async def test_hints_of_as_many_partitions_as_there_is_room_for_are_looked_through_once(
+    monkeypatch: pytest.MonkeyPatch, gathered_bytes_max: int, passes: set[int]
+) -> None:
+    monkeypatch.setattr(scans, "PAGE_KEYS", 7)
+    monkeypatch.setattr(hinted_keys, "GATHERED_BYTES_MAX", gathered_bytes_max)
+    names = dict.fromkeys((key(b"%d" % number) for number in range(200)), True)
+    others = Others(dict.fromkeys(NODES, names))
+    of_all = coverage(others, reachable=(N4, N5))
+    begun = [Scan(partition, of_all) for partition in range(8)]
+    for scan in begun[:3]:
+        scan.begin()
+    found = [name for scan in begun for name in (await told(scan))[0]]
+    assert sorted(found) == sorted(names)
+    begins = Counter(
+        (node, request.stands_in_for)
+        for node, request in others.asked
+        if request.stands_in_for and not request.after
+    )
+    assert begins
+    assert set(begins.values()) <= passes
+
+
+async def test_nobody_is_asked_for_hints_once_nobody_waits_for_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(scans, "PAGE_KEYS", 1)
+    others = Others(dict.fromkeys(NODES, dict.fromkeys(NAMES, True)))
+    of_all = coverage(others, reachable=(N1, N4))
+    Scan(0, of_all).begin()
+    for _ in range(6):
+        await asyncio.sleep(0)
+    asked = len(others.asked)
+    assert 2 < asked < len(NAMES)
+    of_all.ended.set()
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert len(others.asked) == asked
+
+
+async def test_others_have_their_turn_while_a_node_asks_itself_for_many_hints(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(scans, "PAGE_KEYS", 1)
+    copy = dict.fromkeys(NAMES, True)
+    turns = asked_in_this_turn = most = 0
+
+    def turn() -> None:
+        nonlocal turns, asked_in_this_turn
+        turns, asked_in_this_turn = turns + 1, 0
+        if turns < 1000:
+            asyncio.get_running_loop().call_soon(turn)
+
+    def send(node: NodeId, request: Request, timeout_s: float, on_reply: OnReply) -> None:
+        nonlocal asked_in_this_turn, most
+        assert isinstance(request, ListKeys)
+        asked_in_this_turn += 1
+        most = max(most, asked_in_this_turn)
+        on_reply(node, _page(copy, request))
+
+    of_all = coverage(Others({}), reachable=(N1, N4))
+    of_all.send = send
+    turn()
+    assert await told(Scan(0, of_all)) == (sorted(NAMES), [])
+    assert most <= 4
+
+
+async def test_a_page_may_be_full_of_keys_that_are_live_and_dead(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(scans, "PAGE_KEYS", len(NAMES))
+
+    def send(node: NodeId, request: Request, timeout_s: float, on_reply: OnReply) -> None:
+        in_order = sorted(NAMES, key=functools.partial(place_of, bytes(2)))
+        asyncio.get_running_loop().call_soon(on_reply, node, KeysPage(in_order, in_order, b""))
+
+    of_all = coverage(Others({}))
+    of_all.send = send
+    assert await told(Scan(0, of_all)) == ([], sorted(NAMES))
+
+
+async def test_while_a_ring_is_young_all_primaries_are_asked_and_enough_have_to_last() -> None:
+    copies = {N1: {}, N2: {}, N3: dict.fromkeys(NAMES, True)}
+    others = Others(copies)
+    of_all = coverage(others)
+    of_all.asks_all = True
+    assert await told(Scan(0, of_all)) == (sorted(NAMES), [])
+    assert {node for node, _ in others.asked} == {N1, N2, N3}
+    of_all = coverage(Others(copies, {N2: 0}))
+    of_all.asks_all = True
+    assert await told(Scan(0, of_all)) == (sorted(NAMES), [])
+    of_all = coverage(Others(copies, {N3: 0}))
+    of_all.asks_all = True
+    assert await told(Scan(0, of_all)) == ([], [])
+    of_all = coverage(Others(copies, {N2: 0, N3: 0}), quorum=ReadQuorum(n=3, r=2, sloppy=False))
+    of_all.asks_all = True
+    with pytest.raises(QuorumError):
+        await told(Scan(0, of_all))

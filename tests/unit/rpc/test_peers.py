@@ -1,8 +1,10 @@
 """The calling half against real servers on loopback sockets."""
 
 import asyncio
+import gc
 import logging
 import random
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 
@@ -10,6 +12,7 @@ import pytest
 
 from dynamo.core.ids import Address, NodeId
 from dynamo.errors import (
+    BadRequest,
     DynamoError,
     HandshakeRefused,
     Overloaded,
@@ -537,7 +540,7 @@ async def test_close_during_a_dial_leaves_nothing() -> None:
         async with peering({N2: wire.address}, wire=SlowWire()) as peers:
             peers.keep([N2])
             await until(lambda: server.connections == 1)
-        assert peers.connections == 0
+        await until(lambda: peers.connections == 0)
         await until(lambda: server.connections == 0)
 
 
@@ -571,3 +574,20 @@ async def test_more_replies_than_a_server_may_hold_arrive_all_the_same() -> None
             peers.send(N2, Heartbeat(), 600.0, outcomes)
         await until(lambda: len(outcomes) == 300)
         assert set(outcomes.kinds) == {Held}
+
+
+async def test_a_request_that_is_too_large_is_not_kept_in_memory_by_its_error() -> None:
+    state = bytes(2 * 2**20)
+    limits = PeersLimits(frame_bytes_max=2**20)
+    gc.disable()  # nobody is to have to look for it
+    try:
+        async with serving() as (_, wire), peering({N2: wire.address}, limits=limits) as peers:
+            await connect(peers, N2)
+            holders = sys.getrefcount(state)
+            with suppress(BadRequest):
+                await peers.call(N2, ReplicaPut(b"k", state, ""), 10.0)
+                raise AssertionError("it was sent")
+            await tick()
+            assert sys.getrefcount(state) == holders
+    finally:
+        gc.enable()

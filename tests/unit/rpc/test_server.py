@@ -244,6 +244,23 @@ async def test_a_reply_that_cannot_be_sent_is_a_failure_at_the_caller() -> None:
         assert not second.definite
 
 
+async def test_a_reply_that_is_too_large_is_one_sentence_in_the_log_once_a_minute(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def handle(_node: NodeId, _message: Request, _deadline_s: float, respond: Respond) -> None:
+        respond(Held(bytes(2 * MIB)))
+
+    async with World(handle) as world:
+        line = world.connect()
+        line.feed(request(1) + request(2) + request(3))
+        await tick()
+        assert len(replies(line)) == 3
+    [record] = caplog.records
+    assert (record.levelno, record.getMessage()) == (logging.WARNING, "a reply cannot be sent")
+    assert record.__dict__["reason"].startswith("Held takes")
+    assert record.exc_info is None
+
+
 async def test_a_second_answer_is_a_bug_and_is_not_sent(caplog: pytest.LogCaptureFixture) -> None:
     def handle(_node: NodeId, _message: Request, _deadline_s: float, respond: Respond) -> None:
         respond(Done())
