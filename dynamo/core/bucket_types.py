@@ -72,8 +72,8 @@ def check_type_name(name: bytes) -> None:
         raise BadRequest(f"the name '{name.decode()}' is reserved: no bucket type can have it")
     if not 0 < len(name) <= BUCKET_TYPE_BYTES_MAX:
         raise BadRequest(f"a bucket type has 1 to {BUCKET_TYPE_BYTES_MAX} bytes, got {len(name)}")
-    if not _is_text(name):
-        raise BadRequest("the name of a bucket type is text in UTF-8")
+    if not _is_text(name) or name in (b".", b".."):
+        raise BadRequest("the name of a bucket type is printable text in UTF-8, and no . or ..")
 
 
 def type_fact_name(name: bytes) -> bytes:
@@ -127,7 +127,6 @@ def _revision(version: bytes) -> Revision:
 
 def _is_text(name: bytes) -> bool:
     try:
-        name.decode()
+        return name.decode().isprintable()
     except UnicodeDecodeError:
         return False
-    return True

@@ -63,7 +63,13 @@ async def test_types_are_listed_with_the_default_one_first() -> None:
         ("any", {"props": {}}, "the name 'any' is reserved"),
         ("default", {"props": {}}, "the name 'default' is reserved"),
         ("multi", {"props": {}}, "multi is a bucket type of the settings"),
-        ("%ff", {"props": {}}, "the name of a bucket type is text in UTF-8"),
+        ("%ff", {"props": {}}, "the name of a bucket type is printable text in UTF-8"),
+        (
+            "..",
+            {"props": {}},
+            "the name of a bucket type is printable text in UTF-8, and no . or ..",
+        ),
+        ("a%0Ab", {"props": {}}, "the name of a bucket type is printable text in UTF-8"),
         ("x" * 65, {"props": {}}, "a bucket type has 1 to 64 bytes, got 65"),
     ],
 )
