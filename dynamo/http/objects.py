@@ -49,6 +49,7 @@ from dynamo.http.reply import (
     VARY,
     VARY_SIBLINGS,
     Reply,
+    receipt_line,
     text,
     unknown_type,
 )
@@ -371,11 +372,6 @@ class Objects:
 
 async def _at_once(reply: Reply) -> Reply:
     return reply
-
-
-def receipt_line(receipt: str) -> str:
-    """The header line with an encoded receipt."""
-    return f"X-Dynamo-Replicas: {receipt}\r\n"
 
 
 def _is_conditional(request: web.BaseRequest) -> bool:

@@ -54,6 +54,11 @@ def page(status: int, head: str = "") -> Reply:
     return Reply(status, HTML + head, body.encode())
 
 
+def receipt_line(receipt: str) -> str:
+    """The header line with an encoded receipt."""
+    return f"X-Dynamo-Replicas: {receipt}\r\n"
+
+
 def unknown_type(bucket_type: bytes) -> Reply:
     """The path names a bucket type that this cluster does not have."""
     return text(404, f"Unknown bucket type: {bucket_type.decode('utf-8', 'surrogateescape')}")
