@@ -166,6 +166,8 @@ class Connection(web.RequestHandler):
     def data_received(self, data: bytes) -> None:
         if self._admission.is_busy and self._is_refused(data):
             return
+        if self._request_count != self._heads:
+            self._catch_up()
         is_short = len(data) <= WHOLE_BYTES_MAX
         self._read_before = data if is_short else b""
         if self._body is not None or self._is_deaf:
@@ -199,6 +201,18 @@ class Connection(web.RequestHandler):
     def is_last(self) -> bool:
         """Whether no request waits behind the one at work, nor a part of one."""
         return not self._messages and not self._begun_bytes
+
+    def _catch_up(self) -> None:
+        """Note requests that were not parsed as they were read.
+
+        aiohttp keeps what comes behind a request that asks for another protocol, and parses it once
+        that is answered in this one.
+        """
+        self._heads = self._request_count
+        request = self._current_request
+        body = self._messages[-1][1] if self._messages else request and request.content
+        if body and not body.is_eof():
+            self._body = body
 
     def _read_on(self, data: bytes) -> None:
         """Take more of a body; what follows it in the same read belongs to the next head."""

@@ -208,3 +208,24 @@ async def test_what_is_held_is_let_go_with_the_connection() -> None:
             talk.writer.write(BEGINNING + lines(200_000))
             await until(lambda: held(server) > 150_000)
         await until(lambda: held(server) == 0)
+
+
+UPGRADE = b"GET /ping HTTP/1.1\r\nConnection: upgrade\r\nUpgrade: websocket\r\nHost: x:1\r\n\r\n"
+
+
+@pytest.mark.parametrize("body_bytes", [1, 100, 300_000])
+@pytest.mark.parametrize("in_one", [True, False])
+async def test_requests_behind_one_for_another_protocol_are_answered_as_all_others(
+    in_one: bool, body_bytes: int
+) -> None:
+    put = (
+        f"PUT {K} HTTP/1.1\r\nHost: x\r\nContent-Type: a/b\r\nContent-Length: {body_bytes}\r\n\r\n"
+    )
+    async with talking() as talk:
+        for _ in range(2):
+            talk.writer.write(UPGRADE + (put.encode() if in_one else b""))
+            assert (await talk.hear()).status == 200
+            talk.writer.write((b"" if in_one else put.encode()) + b"x" * body_bytes)
+            assert (await talk.hear()).status == 204
+            talk.writer.write(f"GET {K} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            assert len((await talk.hear()).body) == body_bytes
