@@ -36,6 +36,7 @@ from dynamo.errors import (
     Overloaded,
     PeerError,
     ProtocolError,
+    QuorumError,
     StorageError,
 )
 from dynamo.node.cluster_view import ClusterView
@@ -339,14 +340,18 @@ class Coordinator:
         return await self._coordinate(work, slots)
 
     async def _forward_to_one(self, primaries: Sequence[NodeId], work: "_Work") -> Written | None:
-        """Have the first of them coordinate that takes it. None if certainly none has tried.
+        """Have the first of them coordinate that can. None if certainly none has tried.
+
+        One that reaches too few replicas may be half cut off, and the next may reach enough.
 
         Raises:
             Overloaded: who could be reached has too much to do. At most two are asked, for asking
                 on would give all of them more; nothing was tried, so it is definite.
+            QuorumError: each that could be asked reaches too few replicas.
             DynamoError: as `put`.
         """
         overloaded: Overloaded | None = None
+        doomed: QuorumError | None = None
         for node in primaries:
             try:
                 done = await self._forward(node, work)
@@ -354,11 +359,15 @@ class Coordinator:
                 if overloaded is not None:
                     raise
                 overloaded = error
+            except QuorumError as error:
+                if not error.definite:
+                    raise
+                doomed = error
             else:
                 if done is not None:
                     return done
-        if overloaded is not None:
-            raise overloaded
+        if refused := overloaded or doomed:
+            raise refused
         return None
 
     def _is_primary(self, slots: tuple[Slot, ...]) -> bool:
