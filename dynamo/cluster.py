@@ -7,7 +7,7 @@
 import asyncio
 import errno
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +20,7 @@ from dynamo.config import ClusterConfig, NodeConfig, Seed
 from dynamo.core.ids import Address, NodeId
 from dynamo.core.property_rules import DEFAULTS
 from dynamo.errors import ConfigError, DynamoError, StartupError
-from dynamo.node_process import NodeProcess
+from dynamo.node_process import COMMAND, NodeProcess
 from dynamo.reports import members_of
 from dynamo.settings import Settings, load_shared, write_shared
 
@@ -58,6 +58,7 @@ class LocalCluster:
         fresh: bool = False,
         shared: Settings | None = None,
         adjust: Callable[[NodeConfig], NodeConfig] = lambda config: config,
+        command: Sequence[str] = COMMAND,
     ) -> None:
         """Say what is to be started; nothing happens yet.
 
@@ -70,6 +71,7 @@ class LocalCluster:
                 was told, defaults if it is new. Where there are too few nodes for Riak's `n_val`,
                 it is their number wherever these settings leave it open.
             adjust: makes of a node's settings those it starts with.
+            command: what to run in place of `python -m dynamo` to be a node.
         """
         self.nodes: dict[NodeId, NodeProcess] = {}
         self.data_dir = data_dir
@@ -78,6 +80,7 @@ class LocalCluster:
         self._fresh = fresh
         self._shared = shared
         self._adjust = adjust
+        self._command = command
         self._directory: ClusterDirectory | None = None
 
     @property
@@ -155,7 +158,7 @@ class LocalCluster:
         homes = [directory.of_node(settings.node.node_id) for settings in of_nodes]
         for settings, home in zip(of_nodes, homes, strict=True):
             config = settings.node
-            node = NodeProcess(settings, home, directory.lock_fd)
+            node = NodeProcess(settings, home, directory.lock_fd, command=self._command)
             if node.log_path.exists():
                 node.log_path.replace(home / "log.old")
             self.nodes[config.node_id] = node

@@ -74,6 +74,10 @@ _Seconds = Annotated[
 _Age = Annotated[
     float, msgspec.Meta(ge=1, le=10 * 365 * 86400, description="a number of seconds from 1 on")
 ]
+_ClockOffset = Annotated[
+    float,
+    msgspec.Meta(ge=-86_400, le=86_400, description="a number of seconds from -86400 to 86400"),
+]
 _Milliseconds = Annotated[
     float, msgspec.Meta(ge=1, le=60_000, description="a number of milliseconds from 1 to 60000")
 ]
@@ -126,7 +130,8 @@ class ClusterConfig:
         bucket_defaults: properties of buckets without a type, where they differ from Riak's.
         stragglers_s_max: seconds after which nothing that was begun or sent has an effect any more.
             Deleted keys are forgotten only after three times that; no node may wait longer for a
-            replica than this.
+            replica than this. Best several times `replica_timeout_s`: a replica that fails a write
+            later than this is not replaced any more, and nobody keeps a hint for it.
     """
 
     name: _Name = "dynamo"
@@ -217,6 +222,8 @@ class NodeConfig:
         tombstone_collection: whether keys deleted everywhere are forgotten.
         foreground_p99_ms_max: background work slows down while requests of clients take longer
             than this at the 99th percentile, or than 1.5 times what they take without it.
+        clock_offset_s: for experiments: this node's clock is so wrong, in seconds; it runs as fast
+            as ever, and nothing that is waited for gets longer or shorter.
         log_level: least level that is logged.
         log_format: "text" for people, "json" for one JSON object a line.
     """
@@ -253,6 +260,7 @@ class NodeConfig:
     anti_entropy_interval_s: _Seconds = 5.0
     tombstone_collection: _Switch = True
     foreground_p99_ms_max: _Milliseconds = 100.0
+    clock_offset_s: _ClockOffset = 0.0
     log_level: _LogLevel = "info"
     log_format: _LogFormat = "text"
 

@@ -1,4 +1,4 @@
-"""One node of a local cluster as a process: started, paused, killed, restarted, asked how it is.
+"""One node of a local cluster as a process: started, paused, killed, wiped, restarted, watched.
 
 A node ends itself when the pipe to its standard input breaks (`--stop-on-eof`), so a parent that is
 killed leaves no processes behind.
@@ -7,16 +7,23 @@ killed leaves no processes behind.
 import asyncio
 import enum
 import os
+import shutil
 import signal
 import sys
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 from dynamo.client.client import Client
+from dynamo.config import NodeConfig
 from dynamo.core.ids import NodeId
 from dynamo.errors import DynamoError, StartupError
 from dynamo.settings import Settings, write
+
+COMMAND: Final = (sys.executable, "-m", "dynamo")
+"""What is run as `... serve --config FILE` to be a node."""
 
 READY_S_MAX: Final = 30.0  # two seconds is usual; five nodes on one busy core need some more
 
@@ -44,20 +51,33 @@ class NodeProcess:
     """One node of a local cluster, whether it runs at the moment or not.
 
     Attributes:
-        config: its settings.
-        url: where it serves HTTP.
+        config: its settings, from its next start on.
         settings_path: its settings file.
         log_path: its standard output and error.
     """
 
-    def __init__(self, settings: Settings, directory: Path, lock_fd: int) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        directory: Path,
+        lock_fd: int,
+        *,
+        command: Sequence[str] = COMMAND,
+    ) -> None:
+        """Start nothing yet.
+
+        Args:
+            settings: what it is told at its start.
+            directory: its own, which exists; a relative `data_dir` lies in it.
+            lock_fd: a file that its process inherits.
+            command: what to run in place of `python -m dynamo`.
+        """
         self.config = settings.node
-        http = settings.node.http_address
-        self.url = f"http://{http._replace(host=_LOOPBACK.get(http.host, http.host))}"
         self.settings_path = directory / "node.toml"
         self.log_path = directory / "log"
         self._settings = settings
         self._lock_fd = lock_fd
+        self._command = tuple(command)
         self._process: asyncio.subprocess.Process | None = None
         self._state = ProcessState.STOPPED
 
@@ -65,6 +85,12 @@ class NodeProcess:
     def node_id(self) -> NodeId:
         """Its name."""
         return self.config.node_id
+
+    @property
+    def url(self) -> str:
+        """Where it serves HTTP."""
+        http = self.config.http_address
+        return f"http://{http._replace(host=_LOOPBACK.get(http.host, http.host))}"
 
     @property
     def state(self) -> ProcessState:
@@ -111,8 +137,8 @@ class NodeProcess:
         log_fd = os.open(self.log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         try:
             return await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "dynamo", "serve"),
-                *("--config", str(self.settings_path), "--stop-on-eof"),
+                *self._command,
+                *("serve", "--config", str(self.settings_path), "--stop-on-eof"),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=log_fd,
                 stderr=asyncio.subprocess.STDOUT,
@@ -190,6 +216,31 @@ class NodeProcess:
         await self.stop()
         await self.start()
         await self.ready()
+
+    def reconfigure(self, change: Callable[[NodeConfig], NodeConfig]) -> None:
+        """Have it start with other settings the next time; what runs is not touched.
+
+        Its name and its place on the disk are its own for ever.
+        """
+        changed = change(self.config)
+        assert changed.node_id == self.config.node_id
+        assert changed.data_dir == self.config.data_dir
+        self.config = changed
+        self._settings = replace(self._settings, node=changed)
+
+    def wipe(self) -> None:
+        """Take from it what it stored, as a new disk would; settings and log stay.
+
+        Raises:
+            StartupError: something cannot be removed.
+        """
+        assert self.pid is None, f"{self.node_id} runs"
+        data_dir = self.settings_path.parent / self.config.data_dir
+        try:
+            with suppress(FileNotFoundError):
+                shutil.rmtree(data_dir)
+        except OSError as error:
+            raise StartupError(f"cannot empty {data_dir}: {error.strerror}") from error
 
     def _signal(self, number: signal.Signals) -> None:
         if self.pid is not None:

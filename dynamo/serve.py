@@ -144,11 +144,17 @@ async def _node(settings: Settings, directory: DataDirectory) -> Node:
             engine=engine,
             wire=TcpWire(),
             dice=random.Random(),
-            wall_ms=lambda: time.time_ns() // 1_000_000,
+            wall_ms=_wall_clock(settings.node.clock_offset_s),
         )
     except BaseException:
         await engine.close()
         raise
+
+
+def _wall_clock(offset_s: float) -> Callable[[], int]:
+    """The time of day in milliseconds, as wrong as an experiment wants it."""
+    offset_ms = round(offset_s * 1000)
+    return lambda: time.time_ns() // 1_000_000 + offset_ms
 
 
 async def _joined(node: Node) -> None:

@@ -32,8 +32,9 @@ _ACCEPT = {"accept": "multipart/mixed, */*;q=0.9"}
 class BucketClient:
     """One bucket of a cluster. Made by `Client.bucket`.
 
-    The quorum options say how many replicas must answer, in Riak's terms; left out, the bucket's
-    properties hold. `timeout_s` covers all attempts together.
+    The quorum options say how many replicas must answer, `sloppy_quorum` whether stand-ins may be
+    among them, all in Riak's terms; left out, the bucket's properties hold. `timeout_s` covers all
+    attempts together.
 
     Every method may raise the errors that dynamo/client/errors.py draws.
     """
@@ -63,6 +64,7 @@ class BucketClient:
         node_confirms: Quorum | None = None,
         basic_quorum: bool | None = None,
         notfound_ok: bool | None = None,
+        sloppy_quorum: bool | None = None,
         timeout_s: float | None = None,
     ) -> Found:
         """What is stored under `key`; a missing key is an answer, not an error."""
@@ -72,6 +74,7 @@ class BucketClient:
             ("node_confirms", node_confirms),
             ("basic_quorum", basic_quorum),
             ("notfound_ok", notfound_ok),
+            ("sloppy_quorum", sloppy_quorum),
         ]
         path = key_path(self._key(key))
         request = Request(method="GET", path=path, options=options, headers=_ACCEPT)
@@ -89,6 +92,7 @@ class BucketClient:
         pw: Quorum | None = None,
         dw: Quorum | None = None,
         node_confirms: Quorum | None = None,
+        sloppy_quorum: bool | None = None,
         timeout_s: float | None = None,
     ) -> None:
         """Store `value` in place of everything that `context` has seen.
@@ -97,6 +101,7 @@ class BucketClient:
         to plain bytes; a `Value` has its own.
         """
         options: list[Option] = [("w", w), ("pw", pw), ("dw", dw), ("node_confirms", node_confirms)]
+        options.append(("sloppy_quorum", sloppy_quorum))
         request = self._write(key, _as_value(value, content_type), context, options)
         answer = await self._ask(request, timeout_s)
         expect(answer, 204, read=False)
@@ -112,11 +117,12 @@ class BucketClient:
         pw: Quorum | None = None,
         dw: Quorum | None = None,
         node_confirms: Quorum | None = None,
+        sloppy_quorum: bool | None = None,
         timeout_s: float | None = None,
     ) -> Found:
         """As `put`, and show what is there after it, with the context for the next write."""
         options: list[Option] = [("w", w), ("pw", pw), ("dw", dw), ("node_confirms", node_confirms)]
-        options.append(("returnbody", True))
+        options += [("sloppy_quorum", sloppy_quorum), ("returnbody", True)]
         request = self._write(key, _as_value(value, content_type), context, options)
         answer = await self._ask(request, timeout_s)
         return found(answer, read=False, resolve=self._resolve)
@@ -131,6 +137,7 @@ class BucketClient:
         w: Quorum | None = None,
         pw: Quorum | None = None,
         dw: Quorum | None = None,
+        sloppy_quorum: bool | None = None,
         timeout_s: float | None = None,
     ) -> bool:
         """Delete everything that `context` has seen; without one, what the server sees now.
@@ -139,6 +146,7 @@ class BucketClient:
             False if there was nothing.
         """
         options: list[Option] = [("r", r), ("pr", pr), ("w", w), ("pw", pw), ("dw", dw)]
+        options.append(("sloppy_quorum", sloppy_quorum))
         headers = {} if context is None else {VCLOCK: str(context)}
         path = key_path(self._key(key))
         request = Request(method="DELETE", path=path, options=options, headers=headers)

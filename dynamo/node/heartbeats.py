@@ -23,7 +23,11 @@ LOOKS_PER_INTERVAL = 5
 
 
 class Heartbeats:
-    """One node's heartbeats and what it concludes from them."""
+    """One node's heartbeats and what it concludes from them.
+
+    Attributes:
+        changes: how often it changed its opinion of a node.
+    """
 
     def __init__(
         self,
@@ -34,6 +38,7 @@ class Heartbeats:
         *,
         interval_s: float,
     ) -> None:
+        self.changes = 0
         self._view = view
         self._peers = peers
         self._detector = detector
@@ -97,4 +102,5 @@ class Heartbeats:
             if node in self._peers.connected:
                 self._peers.reset(node)
         if opinion is not before:
+            self.changes += 1
             log.info("opinion of a node changed", extra={"peer": node, "opinion": str(opinion)})

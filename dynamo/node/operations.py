@@ -142,6 +142,12 @@ class Operations:
             Gauge("list_fsm_active", "listings at work now", lambda: self._listing.at_work),
             Gauge("ring_num_partitions", "partitions of the ring", lambda: view.ring.partitions),
             Gauge("peers_connected", "peers that can be sent to", lambda: len(peers.connected)),
+            Count("peer_dials", "connections to peers that were tried", lambda: peers.dials),
+            Count(
+                "opinions_changed",
+                "times a peer came to be up, suspected or down",
+                lambda: self._links.heartbeats.changes,
+            ),
             Count("requests_from_peers", "requests of peers", lambda: server.requests_in),
             Count("requests_to_peers", "requests sent to peers", lambda: peers.requests_out),
             Count("replies_late", "replies nobody waited for", lambda: peers.replies_late),

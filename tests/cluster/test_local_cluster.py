@@ -4,6 +4,8 @@ import asyncio
 import os
 import signal
 import socket
+import sys
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -258,3 +260,61 @@ async def test_shared_settings_are_remembered_until_others_are_given(tmp_path: P
     with pytest.raises(StartupError, match=r'set name = "other" under \[cluster\] in a file given'):
         await types_of(Settings(cluster=ClusterConfig(), node=default))
     assert await types_of(None) == (["two"], "json")
+
+
+@pytest.fixture
+async def lone(tmp_path: Path) -> AsyncIterator[LocalCluster]:
+    async with LocalCluster(tmp_path / "data", nodes=1, base_port=free_base_port(1)) as made:
+        yield made
+
+
+async def test_a_wiped_node_starts_with_nothing_and_keeps_its_name(lone: LocalCluster) -> None:
+    node = lone.nodes[N1]
+    async with Client(lone.urls) as client:
+        await client.bucket("b").put("k", b"lost")
+        await node.kill()
+        log = node.log_path.read_text()
+        node.wipe()
+        assert node.settings_path.exists()
+        await node.restart()
+        assert (await client.bucket("b").get("k")).siblings == ()
+        assert (await members_of(client)).node == N1
+    assert node.log_path.read_text().startswith(log)
+
+
+async def test_other_settings_hold_from_the_next_start_on(lone: LocalCluster) -> None:
+    """Here a clock that is an hour slow: values are dated by it, and nothing takes longer."""
+    node = lone.nodes[N1]
+
+    async def dated_s(client: Client) -> float:
+        found = await client.bucket("b").put_returning("k", b"v")
+        assert found.value is not None
+        return found.value.modified_at_ms / 1000
+
+    async with Client(lone.urls) as client:
+        right_s = await dated_s(client)
+        node.reconfigure(lambda config: replace(config, clock_offset_s=-3600.0))
+        assert await dated_s(client) >= right_s
+        await node.restart()
+        wrong_s = await dated_s(client)
+    assert right_s - 3600 <= wrong_s < right_s - 3000
+    assert load(node.settings_path).node.clock_offset_s == -3600
+
+
+async def test_a_paused_node_can_be_killed_and_started_again(lone: LocalCluster) -> None:
+    node = lone.nodes[N1]
+    node.pause()
+    await node.kill()
+    assert (node.state, node.pid, node.exit_status) == (ProcessState.STOPPED, None, -9)
+    await node.restart()
+    assert await answers(node.url)
+
+
+async def test_another_program_may_run_in_place_of_a_node(tmp_path: Path) -> None:
+    command = (sys.executable, "-c", "import sys; sys.exit(' '.join(sys.argv[1:]))", "odd")
+    cluster = LocalCluster(tmp_path, nodes=1, base_port=free_base_port(1), command=command)
+    settings_path = tmp_path / "n1" / "node.toml"
+    with pytest.raises(StartupError) as caught:
+        await cluster.start()
+    said = f"odd serve --config {settings_path} --stop-on-eof"
+    assert str(caught.value) == f"n1 did not start: {said}"

@@ -136,6 +136,10 @@ def test_bucket_types_are_kept_as_they_are(file: Write) -> None:
         ("suspect_phi = nan", "[node] suspect_phi is nan, but must be a number from 0.1 to 100"),
         ("gossip_interval_s = inf", "[node] gossip_interval_s is inf, but must be a number of sec"),
         ("heartbeat_interval_s = 0", "[node] heartbeat_interval_s is 0, but must be a number of"),
+        (
+            "clock_offset_s = 86401",
+            "[node] clock_offset_s is 86401, but must be a number of sec",
+        ),
         ('durability = "none"', '[node] durability is "none", but must be "fsync" or "os"'),
         ('log_level = "INFO"', '[node] log_level is "INFO", but must be "debug", "info"'),
         ("log_format = 1979-05-27", "[node] log_format is 1979-05-27, but must be"),

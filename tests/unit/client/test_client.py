@@ -194,6 +194,18 @@ async def test_a_delete_carries_the_context() -> None:
     assert "X-Riak-Vclock" not in second.headers
 
 
+async def test_every_request_for_an_object_can_say_whether_stand_ins_count() -> None:
+    async with node(shows(), shows(), STORED) as one, Client([one.url]) as client:
+        bucket = client.bucket("b")
+        await bucket.get("k", sloppy_quorum=False)
+        await bucket.put_returning("k", HELLO, sloppy_quorum=True)
+        await bucket.put("k", HELLO, sloppy_quorum=False)
+        await bucket.delete("k", sloppy_quorum=False)
+        await bucket.delete("k")
+    said = [request.query.get("sloppy_quorum") for request in one.requests]
+    assert said == ["false", "true", "false", "false", None]
+
+
 async def test_an_update_carries_the_context_from_the_read_to_the_write() -> None:
     async with node(shows(b"1"), STORED) as one, Client([one.url]) as client:
         written = await client.bucket("b").update("k", lambda value: value and value.body + b"2")
