@@ -2,14 +2,14 @@
 
 import asyncio
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import replace
 
 import pytest
 
 from dynamo.core.ids import Key, NodeId
 from dynamo.core.quorum import ReadQuorum, WriteQuorum
-from tests.simulation import planted
+from tests.planted import bugs as planted
+from tests.planted.bugs import Bug
 from tests.simulation.asking import get, key_of, put
 from tests.simulation.copies import held
 from tests.simulation.links import Cut
@@ -20,7 +20,6 @@ from tests.simulation.world import Options, World
 
 pytestmark = pytest.mark.simulation
 
-Bug = Callable[[], AbstractContextManager[None]]
 Change = Callable[[Plan], Plan]
 
 SEEDS_MAX = 30

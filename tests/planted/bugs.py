@@ -1,20 +1,22 @@
 """Bugs to plant: each replaces one method of the product by a wrong one, for as long as it is on.
 
 The store promises much, and a check that cannot fail promises nothing. These are the mistakes that
-stores of this kind have made; `test_planted_bugs` shows for each which rule finds it. The product
-itself has no switch for them.
+stores of this kind have made. They work in a simulation, where `test_planted_bugs` shows for each
+which rule finds it, and in a real node process (`python -m tests.planted`). The product itself has
+no switch for them.
 """
 
 import asyncio
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from random import Random
-from typing import Any
+from typing import Any, Final
 
 from dynamo.core.codec import decode_value, only_tombstones
 from dynamo.core.facts import Fact, FactBook
-from dynamo.core.ids import NodeId
+from dynamo.core.ids import ACTOR_BYTES, NodeId
 from dynamo.core.quorum import WriteQuorum
 from dynamo.core.ring import Slot
 from dynamo.core.siblings import Siblings
@@ -22,13 +24,22 @@ from dynamo.errors import QuorumError
 from dynamo.node import comparison, handoff, reads, writes
 from dynamo.node.cluster_view import ClusterView
 from dynamo.node.coordinator import Coordinator
+from dynamo.node.holdings import Holdings
 from dynamo.node.replica import DONE, Replica
 from dynamo.node.tombstones import Tombstones
+from dynamo.storage.engine import OnCommit
 from dynamo.storage.hints import HintStore
+from dynamo.storage.lmdb_engine import LmdbEngine
 from dynamo.storage.memory_engine import Disk, MemoryEngine
 from dynamo.storage.objects import ObjectStore
 
 Wrong = Callable[..., Any]
+
+Bug = Callable[[], AbstractContextManager[None]]
+
+COMMIT_S = 0.2
+"""How long a real disk then takes. A flush here takes a few milliseconds, and whoever kills a node
+hits so small a gap too seldom; a disk under load has gaps of this size."""
 
 
 @contextmanager
@@ -44,16 +55,35 @@ def replaced(owner: object, name: str, wrong: Callable[[Wrong], Wrong]) -> Itera
 
 @contextmanager
 def acknowledges_before_commit() -> Iterator[None]:
-    """A replica answers when a write is on its way to the disk."""
+    """A node answers when a write is on its way to the disk, be it a peer's or its own."""
 
-    def wrong(right: Wrong) -> Wrong:
+    def wrong_put(right: Wrong) -> Wrong:
         def put(replica: Replica, request: object, respond: Wrong) -> None:
             right(replica, request, lambda reply: None)
             respond(DONE)
 
         return put
 
-    with replaced(Replica, "put", wrong):
+    def wrong_write(right: Wrong) -> Wrong:
+        def write(objects: ObjectStore, key: bytes, update: object, on_done: OnCommit) -> bytes:
+            state: bytes = right(objects, key, update, lambda error: None)
+            asyncio.get_running_loop().call_soon(on_done, None)
+            return state
+
+        return write
+
+    def slow_disk(right: Wrong) -> Wrong:
+        def transact(engine: LmdbEngine, group: object) -> None:
+            time.sleep(COMMIT_S)
+            right(engine, group)
+
+        return transact
+
+    with (
+        replaced(Replica, "put", wrong_put),
+        replaced(ObjectStore, "write", wrong_write),
+        replaced(LmdbEngine, "_transact", slow_disk),
+    ):
         yield
 
 
@@ -125,32 +155,24 @@ def merges_by_wall_clock() -> Iterator[None]:
 @contextmanager
 def reuses_dots_after_a_restart() -> Iterator[None]:
     """A node mints as the actor that it was before, whatever became of its disk."""
-    machines: list[Disk] = []
 
     def wrong(right: Wrong) -> Wrong:
-        def init(
-            objects: ObjectStore,
-            engine: MemoryEngine,
-            partition_of: object,
-            _dice: Random,
-            *args: Any,
-            **options: Any,
-        ) -> None:
-            disk = engine._disk
-            if disk not in machines:
-                machines.append(disk)
-            always = Random(f"the actor of machine {machines.index(disk)}")
-            right(objects, engine, partition_of, always, *args, **options)
+        def init(holdings: Holdings, view: ClusterView, *args: Any, **options: Any) -> None:
+            right(holdings, view, *args, **options)
+            always = Random(f"the actor of {view.me}")
+            minter = holdings.objects._minter
+            minter._draw = lambda: always.randbytes(ACTOR_BYTES)
+            minter.renew()
 
         return init
 
-    with replaced(ObjectStore, "__init__", wrong):
+    with replaced(Holdings, "__init__", wrong):
         yield
 
 
 @contextmanager
 def drops_hints_before_they_are_confirmed() -> Iterator[None]:
-    """A hint goes when it was sent, whatever its target answers, if it answers at all."""
+    """A hint goes when it was sent, whatever its target answers, or if it does not."""
 
     def wrong(_: Wrong) -> Wrong:
         return lambda node, reply: handoff._Outcome.DELIVERED
@@ -261,3 +283,23 @@ def gossip_revives_the_removed() -> Iterator[None]:
 
     with replaced(FactBook, "merge", wrong):
         yield
+
+
+BUGS: Final[Mapping[str, Bug]] = {
+    bug.__name__: bug
+    for bug in (
+        acknowledges_before_commit,
+        keeps_hints_in_memory,
+        counts_stand_ins_in_strict_mode,
+        merges_by_wall_clock,
+        reuses_dots_after_a_restart,
+        drops_hints_before_they_are_confirmed,
+        forgets_tombstones_early,
+        compares_counts_of_keys,
+        repairs_with_the_older_state,
+        ignores_contexts,
+        calls_timeouts_definite,
+        gossip_revives_the_removed,
+    )
+}
+"""By name, as `python -m tests.planted NAME serve ...` wants it."""
