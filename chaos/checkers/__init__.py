@@ -1,0 +1,1 @@
+"""Checkers: what a recording proves about the store, as pure functions of it."""

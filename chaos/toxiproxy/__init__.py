@@ -1,0 +1,1 @@
+"""The Toxiproxy server: found or got, started, and spoken to."""
