@@ -121,6 +121,8 @@ def test_what_is_printed_otherwise_than_shown_is_told_apart() -> None:
 
 def test_readme_states_one_command_that_starts_a_cluster_and_one_that_tests() -> None:
     (tests,) = _blocks("test command")
-    assert tests.strip().endswith(".venv/bin/pytest")
+    assert tests.strip().endswith(
+        ".venv/bin/pytest -n 2 -m 'not chaos' && .venv/bin/pytest -m chaos"
+    )
     starts = re.findall(r"^python3 -m venv .*dynamo up$", README.read_text(), re.M)
     assert len(starts) == 1
