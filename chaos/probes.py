@@ -10,7 +10,7 @@ import asyncio
 import enum
 import secrets
 from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from types import TracebackType
@@ -57,6 +57,7 @@ PROVE_S_MAX: Final = 45.0
 _OPEN_S_MAX: Final = 5.0
 """Where an answer is due, a busy machine may take its time."""
 
+_PORT_TRIES: Final = 3
 _FLUSH_S: Final = 0.1
 _LISTEN_S: Final = 0.05
 _LINK: Final = Link("probe", "scratch")
@@ -547,6 +548,17 @@ async def prove(api: Api, names: Collection[str] = NAMES) -> tuple[Probe, ...]:
     Raises:
         MeshError: the server or its proxies do not work at all.
     """
+    for _ in range(_PORT_TRIES - 1):
+        with suppress(_PortTaken):
+            return await _proved(api, names)
+    return await _proved(api, names)
+
+
+class _PortTaken(MeshError):
+    """Somebody took a port since it was seen to be free."""
+
+
+async def _proved(api: Api, names: Collection[str]) -> tuple[Probe, ...]:
     ports = free_ports(2 * len(names))
     pairs = zip(ports[::2], ports[1::2], strict=True)
     try:
@@ -557,8 +569,8 @@ async def prove(api: Api, names: Collection[str] = NAMES) -> tuple[Probe, ...]:
                     group.create_task(_ALL[name](scratch))
                     for name, scratch in zip(names, scratches, strict=True)
                 ]
-    except (TimeoutError, OSError) as error:
-        raise MeshError(
-            f"the links could not be tried: {str(error) or 'no end in sight'}"
-        ) from error
+    except (TimeoutError, OSError, MeshError) as error:
+        said = f"the links could not be tried: {str(error) or 'no end in sight'}"
+        taken = "address already in use" in said.lower()
+        raise (_PortTaken if taken else MeshError)(said) from error
     return tuple(task.result() for task in tasks)

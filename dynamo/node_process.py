@@ -203,9 +203,10 @@ class NodeProcess:
         self._state = ProcessState.PAUSED
 
     def resume(self) -> None:
-        """Let a paused node go on."""
+        """Let a paused node go on; nothing happens to one that was killed meanwhile."""
         self._signal(signal.SIGCONT)
-        self._state = ProcessState.SERVING
+        if self._state is ProcessState.PAUSED:
+            self._state = ProcessState.SERVING
 
     async def restart(self) -> None:
         """Stop it if it runs, start it, and wait until it serves.

@@ -5,6 +5,7 @@ a simulation opens others and runs the same `Node`.
 """
 
 import asyncio
+import ctypes
 import errno
 import gc
 import logging
@@ -13,7 +14,7 @@ import signal
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 
 from dynamo.errors import StartupError
@@ -29,6 +30,8 @@ log = logging.getLogger(__name__)
 
 JOIN_LOOK_S = 10.0
 """How often a node that cannot join yet says so."""
+
+_PR_SET_PDEATHSIG = 1  # sys/prctl.h
 
 GARBAGE_OBJECTS_MIN = 50_000
 """So many new objects before cycles are looked for. Almost nothing here makes cycles, but with the
@@ -78,6 +81,7 @@ async def _run(settings: Settings, *, stop_on_eof: bool) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
     if stop_on_eof:
+        _wake_when_orphaned()
         await loop.connect_read_pipe(lambda: _UntilEof(stop), sys.stdin)
     try:
         async with _serving(settings) as node:
@@ -90,6 +94,17 @@ async def _run(settings: Settings, *, stop_on_eof: bool) -> None:
             await node.until_unfit()
     except asyncio.CancelledError:
         log.info("stopped")
+
+
+def _wake_when_orphaned() -> None:
+    """Have the system wake this process, if it was stopped, when its parent dies.
+
+    Who stands still does not see that its input ends, and would stand there for ever. Only Linux
+    can do that; elsewhere such a node has to be killed by hand.
+    """
+    if sys.platform == "linux":
+        with suppress(OSError, AttributeError):  # a C library without it
+            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGCONT)
 
 
 class _UntilEof(asyncio.Protocol):

@@ -132,7 +132,11 @@ async def loses_what_it_acknowledged(nodes: Nodes) -> bool:
 async def loses_a_hint_with_the_process(nodes: Nodes) -> bool:
     await nodes.kill("n2", seen_by="n1")
     await nodes.put("n1", "v")
-    assert await nodes.figure("n1", "hints_held") == 1
+
+    async def is_kept() -> bool:
+        return await nodes.figure("n1", "hints_held") == 1
+
+    await shows(is_kept, "n1 keeps a hint")  # which the acknowledgement does not wait for
     await nodes.kill("n1")
     await nodes["n1"].restart()
     return await nodes.figure("n1", "hints_held") == 0

@@ -6,6 +6,7 @@ import signal
 import socket
 import sys
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -109,6 +110,37 @@ async def test_nothing_runs_after_the_end_not_even_a_paused_node(tmp_path: Path)
     assert [pid for pid in pids if pid is None or is_alive(pid)] == []
     assert {node.exit_status for node in cluster.nodes.values()} == {0}
     assert {node.state for node in cluster.nodes.values()} == {ProcessState.STOPPED}
+
+
+PAUSES_AND_DIES = """
+import asyncio, os, signal, sys
+from pathlib import Path
+from dynamo.cluster import LocalCluster
+
+async def main():
+    async with LocalCluster(Path(sys.argv[1]), nodes=1, base_port=int(sys.argv[2])) as cluster:
+        [node] = cluster.nodes.values()
+        node.pause()
+        print(node.pid, flush=True)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux wakes who stands still")
+async def test_a_paused_node_does_not_outlive_a_parent_that_is_killed(tmp_path: Path) -> None:
+    parent = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", PAUSES_AND_DIES, str(tmp_path), str(free_base_port(1))),
+        stdout=asyncio.subprocess.PIPE,
+    )
+    said, _ = await parent.communicate()
+    pid = int(said)
+    try:
+        await eventually(lambda: not is_alive(pid), within_s=10, what="the node has ended")
+    finally:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 async def test_data_survives_the_death_of_all_nodes(tmp_path: Path) -> None:
@@ -305,6 +337,7 @@ async def test_a_paused_node_can_be_killed_and_started_again(lone: LocalCluster)
     node = lone.nodes[N1]
     node.pause()
     await node.kill()
+    node.resume()
     assert (node.state, node.pid, node.exit_status) == (ProcessState.STOPPED, None, -9)
     await node.restart()
     assert await answers(node.url)

@@ -8,6 +8,7 @@ from typing import Any, cast
 import pytest
 
 from chaos import probes
+from chaos.errors import MeshError
 from chaos.links import LinkState
 from chaos.probes import (
     ANSWER_S_MAX,
@@ -19,6 +20,7 @@ from chaos.probes import (
     Primitive,
     Scratch,
     Seen,
+    prove,
 )
 from chaos.recording import Probe
 from chaos.toxiproxy.api import Api
@@ -157,3 +159,20 @@ async def test_what_gets_through_a_cut_counts_at_once(
     probe, waited_s = await tried(monkeypatch, primitive, leaked, primitive.expected)
     assert not probe.passed
     assert waited_s == [ANSWER_S_MAX]
+
+
+async def test_where_a_port_was_taken_meanwhile_others_are_tried(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        taken = other.getsockname()[1]
+        asked: list[int] = []
+
+        def free_ports(count: int) -> tuple[int, ...]:
+            asked.append(count)
+            return 1, taken
+
+        monkeypatch.setattr(probes, "free_ports", free_ports)
+        with pytest.raises(MeshError, match=r"the links could not be tried: .*already in use"):
+            await prove(cast("Api", None), ["refuse"])
+    assert asked == [2, 2, 2]
