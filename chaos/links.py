@@ -111,6 +111,11 @@ PAST: Final = {CutKind.REFUSE: "refused", CutKind.DROP: "dropped", CutKind.STALL
 """What has happened to links that are cut, as legends say it."""
 
 
+def preferred(cuts: Sequence[str]) -> str:
+    """One of the ways to cut that are asked for; dropped bytes are most like a lost network."""
+    return CutKind.DROP.value if CutKind.DROP in cuts else cuts[0]
+
+
 class ToxicKind(enum.StrEnum):
     """What Toxiproxy can do to a stream; the values are its own names."""
 
@@ -120,7 +125,6 @@ class ToxicKind(enum.StrEnum):
     LIMIT_DATA = "limit_data"
     RESET_PEER = "reset_peer"
     TIMEOUT = "timeout"
-    SLOW_CLOSE = "slow_close"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,11 +186,6 @@ def reset_peer(stream: Stream, timeout_ms: int = 0) -> Toxic:
 def timeout(stream: Stream, timeout_ms: int) -> Toxic:
     """Bytes vanish, and the connection is closed after so long; 0: never."""
     return _toxic(ToxicKind.TIMEOUT, stream, timeout=timeout_ms)
-
-
-def slow_close(stream: Stream, delay_ms: int) -> Toxic:
-    """The end of a connection is told so much later."""
-    return _toxic(ToxicKind.SLOW_CLOSE, stream, delay=delay_ms)
 
 
 def _toxic(kind: ToxicKind, stream: Stream, **attributes: int) -> Toxic:
@@ -359,21 +358,6 @@ def disturb_each(name: str, toxics: Mapping[Link, Collection[Toxic]]) -> Effect:
             for link in sorted(toxics)
         }
     )
-
-
-def disturb_ways(
-    name: str, ways: Iterable[Way], toxics: Collection[Toxic], links: Collection[Link]
-) -> Effect:
-    """Each toxic on both streams of each way, whatever stream it is made for."""
-    found: dict[Link, dict[str, Toxic]] = {}
-    for way in sorted(ways):
-        for link, stream in way.streams:
-            if link in links:
-                turned = (
-                    Toxic(kind=t.kind, stream=stream, attributes=t.attributes) for t in toxics
-                )
-                found.setdefault(link, {}).update((_toxic_name(name, t), t) for t in turned)
-    return Effect(toxics=found)
 
 
 def _toxic_name(name: str, toxic: Toxic) -> str:

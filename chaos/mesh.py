@@ -30,7 +30,6 @@ from chaos.links import (
     all_links,
     cut,
     disturb,
-    disturb_ways,
     state,
     steps,
 )
@@ -188,14 +187,6 @@ class Mesh:
         """
         return await self.apply(name, disturb(name, links, toxics))
 
-    async def toxify_ways(self, name: str, ways: Iterable[Way], *toxics: Toxic) -> Edge:
-        """Put toxics on all bytes of these ways, be they requests or replies, until `heal(name)`.
-
-        Raises:
-            MeshError: it did not come about.
-        """
-        return await self.apply(name, disturb_ways(name, ways, toxics, self.links))
-
     async def apply(self, name: str, effect: Effect) -> Edge:
         """Have a fault of this name, in place of one that there is.
 
@@ -271,10 +262,6 @@ class Mesh:
                 raise MeshError(f"somebody else changed or removed the proxy of {link}")
             states[link] = proxy.state
         return states
-
-    def targets(self, name: str) -> tuple[str, ...]:
-        """The links that a fault touches, as a recording names them."""
-        return tuple(map(str, sorted(self._effects[name].links)))
 
     async def states(self) -> dict[Link, LinkState]:
         """What all links are like, as the server has them.

@@ -11,7 +11,7 @@ from chaos.experiments.additions import called, left
 from chaos.experiments.cart_returns import Return, returns
 from chaos.experiments.measuring import availability
 from chaos.judgement import Figure, Findings, Lanes, RuleOutcome, Table
-from chaos.links import CutKind, split
+from chaos.links import PAST, CutKind, preferred, split
 from chaos.modes import Conflicts, Mode
 from chaos.recording import Operation, Recording, Take
 from chaos.stage import Stage, Traffic
@@ -99,12 +99,12 @@ class CartSplit(Experiment):
     def takes(self, cuts: Sequence[str], seed: int) -> tuple[TakePlan, ...]:
         return (
             TakePlan(
-                name=cuts[0],
-                title=f"carts on both sides of a cut, links {cuts[0]}",
+                name=preferred(cuts),
+                title=f"carts on both sides of a cut, links {PAST[CutKind(preferred(cuts))]}",
                 modes=(SLOPPY, STRICT, LAST),
                 clients=crew(SIDES),
                 sides=SIDES,
-                cut=cuts[0],
+                cut=preferred(cuts),
                 expected_s=2 * CALM_S + CUT_S + 9,
             ),
         )

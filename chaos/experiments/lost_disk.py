@@ -7,6 +7,7 @@ from typing import Final
 
 from chaos.checkers.objects import ending, states_by_place
 from chaos.checkers.telling import Breach, ruled
+from chaos.errors import ClusterError
 from chaos.experiment import NODES, Experiment, TakePlan, crew
 from chaos.experiments.counters import MENDED, READ_REPAIRS, rise
 from chaos.judgement import Figure, Findings, RuleOutcome, Table
@@ -95,7 +96,9 @@ class LostDisk(Experiment):
     async def perform(self, stage: Stage) -> None:
         node, archive = str(stage.plan.parameters["node"]), Archive(QUORUM, keys=KEYS)
         await stage.prepare(archive)
-        await until(lambda: stage.lab.observer.all_equal(stage.plan.nodes), within_s=EQUAL_S_MAX)
+        nodes = stage.plan.nodes
+        if not await until(lambda: stage.lab.observer.all_equal(nodes), within_s=EQUAL_S_MAX):
+            raise ClusterError(f"replicas differ {EQUAL_S_MAX:g} s after they were written")
         stage.mark("warm")
         await stage.last(IDLE_S, "nobody asks for anything")
         async with stage.killed(node):

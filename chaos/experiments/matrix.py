@@ -21,7 +21,7 @@ from chaos.experiments.costs import (
 )
 from chaos.experiments.measuring import asked_everywhere, availability
 from chaos.judgement import Availability, Findings
-from chaos.links import CutKind, Way, majorities_ring, split
+from chaos.links import CutKind, Way, majorities_ring, preferred, split
 from chaos.modes import Conflicts, Mode
 from chaos.predictions.availability import Reaches, all_but, within, without
 from chaos.recording import Recording, Take
@@ -137,8 +137,7 @@ class Matrix(Experiment):
         return f"python -m chaos matrix{chosen}"
 
     def takes(self, cuts: Sequence[str], seed: int) -> tuple[TakePlan, ...]:
-        # All kinds would be three matrices; of several, lost bytes are the usual case.
-        kind = CutKind.DROP.value if CutKind.DROP in cuts else cuts[0]
+        kind = preferred(cuts)  # all of them would be three matrices
         return tuple(
             TakePlan(
                 name=name,

@@ -12,11 +12,10 @@ from chaos.experiments.partitions import (
     availability_of,
     by_coordinator,
     changes_a_minute,
-    preferred,
     until_known,
 )
 from chaos.judgement import Figure, Findings, RuleOutcome
-from chaos.links import CutKind, Way, bridge, majorities_ring
+from chaos.links import CutKind, Way, bridge, majorities_ring, preferred
 from chaos.predictions.availability import WRITE
 from chaos.recording import Recording, Take
 from chaos.stage import Stage, Traffic

@@ -12,12 +12,11 @@ from chaos.experiments.measuring import asked_everywhere, availability_in_words
 from chaos.experiments.partitions import (
     availability_of,
     known,
-    preferred,
     stale_figures,
     stale_table,
 )
 from chaos.judgement import Figure, Findings, RuleOutcome
-from chaos.links import CutKind, between
+from chaos.links import CutKind, between, preferred
 from chaos.modes import Mode
 from chaos.recording import Operation, Outcome, Recording, Take
 from chaos.stage import Stage, Traffic

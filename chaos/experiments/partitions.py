@@ -22,11 +22,6 @@ Shape = Callable[[Take], Collection[Way]]
 """What was cut in a take."""
 
 
-def preferred(cuts: Sequence[str]) -> str:
-    """One of the ways to cut that are asked for; dropped bytes are most like a lost network."""
-    return CutKind.DROP.value if CutKind.DROP in cuts else cuts[0]
-
-
 def reaching(take: Take, ways: Collection[Way]) -> Reaches:
     """Who reached whom while these ways were cut as the take has it."""
     return all_but(unanswered(ways, CutKind(take.head.cut)))

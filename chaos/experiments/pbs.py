@@ -265,6 +265,9 @@ def _as_predicted(take: Take, points: Sequence[Point], delays: Delays) -> RuleOu
 def _doubts(take: Take, points: Sequence[Point], delays: Delays) -> list[str]:
     """Why measured and predicted cannot be held against each other, if they cannot."""
     found = [] if points else ["nobody looked"]
+    looked_at = [mode for mode in take.head.modes if mode in RATES_HZ]
+    if unseen := len(looked_at) * len(READERS) - len(points):
+        found.append(f"at {unseen} points there was no read")
     if unsure := [p for p in points if p.error > ERROR_MAX]:
         found.append(f"{len(unsure)} of {len(points)} points have too few reads")
     if missing := delays.missing(take.head.nodes):

@@ -39,6 +39,7 @@ FAR_MS: Final = (180, 20)
 
 DELAYED: Final = f"requests take 0 to 40 ms, those of {FAR} 160 to 200 ms"
 
+DECIDED: Final = "of each key it is decided whether there is an order"
 FOUND: Final = "a counterexample was found"
 
 
@@ -145,7 +146,7 @@ class QuorumIsNotAtomic(Experiment):
             f" a history that no order explains, with {len(quorum.stale)} reads that missed what"
             f" was acknowledged before; R=1, W=1: {len(one.broken)} of {len(one.results)}, with"
             f" {len(one.stale)}; R=3, W=1: {len(tried[ALL].broken)} of {len(tried[ALL].results)}.",
-            rules=(_found(take, quorum), overlap_shows_all(take)),
+            rules=(_found(take, quorum), _searched(take, tried.values()), overlap_shows_all(take)),
             figures=tuple(_figure(take, each) for each in tried.values()),
             lanes=tuple(
                 _drawn(take, each, *each.broken[0]) for each in (quorum, one) if each.broken
@@ -186,6 +187,19 @@ def _found(take: Take, tried: Tried) -> RuleOutcome:
         f" linearizable; the clearest is {key}, with {len(clearest.operations)} operations",
         take=take.name,
         evidence=clearest.operations,
+    )
+
+
+def _searched(take: Take, tried: Iterable[Tried]) -> RuleOutcome:
+    """Whether each key was decided; one that was given up may be either."""
+    results = [result for each in tried for result in each.results.values()]
+    unknown = sum(isinstance(result, Unknown) for result in results)
+    return RuleOutcome(
+        rule=DECIDED,
+        verdict=Verdict.INVALID if unknown else Verdict.PASS,
+        said=f"the search for an order came to an end for {len(results) - unknown} of"
+        f" {counted(len(results), 'key')}",
+        take=take.name,
     )
 
 

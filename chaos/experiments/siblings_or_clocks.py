@@ -9,7 +9,7 @@ from chaos.checkers.telling import Breach, counted, ruled, told
 from chaos.experiment import NODES, ClientPlan, Experiment, TakePlan
 from chaos.experiments.additions import Additions, Overwritten, additions, called
 from chaos.judgement import Figure, Findings, Lanes, RuleOutcome, Table
-from chaos.links import CutKind, split
+from chaos.links import CutKind, preferred, split
 from chaos.modes import Conflicts, Mode
 from chaos.recording import Operation, Outcome, Recording, Take
 from chaos.stage import Stage, Traffic
@@ -100,8 +100,8 @@ class SiblingsOrClocks(Experiment):
     def takes(self, cuts: Sequence[str], seed: int) -> tuple[TakePlan, ...]:
         return (
             TakePlan(
-                name=cuts[0],
-                title=f"five clients and one set for each way to keep it, links {cuts[0]}",
+                name=preferred(cuts),
+                title="five clients, and a set for each way to keep it",
                 modes=tuple(dict.fromkeys(variant.mode for variant in VARIANTS)),
                 clients=tuple(
                     ClientPlan(name=f"c{node[1:]}", side=side, nodes=(node,))
@@ -109,7 +109,7 @@ class SiblingsOrClocks(Experiment):
                     for node in nodes
                 ),
                 sides=SIDES,
-                cut=cuts[0],
+                cut=preferred(cuts),
                 expected_s=LOAD_S + 7,
             ),
         )

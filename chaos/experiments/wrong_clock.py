@@ -8,7 +8,7 @@ from chaos.checkers.telling import Breach, at, counted, ruled, told
 from chaos.experiment import NODES, ClientPlan, Experiment, TakePlan
 from chaos.experiments.additions import Additions, additions, called, left
 from chaos.judgement import Figure, Findings, Lanes, RuleOutcome, Table
-from chaos.links import CutKind, split
+from chaos.links import PAST, CutKind, preferred, split
 from chaos.modes import Conflicts, Mode
 from chaos.recording import Fault, Operation, Outcome, Placement, Recording, Take
 from chaos.stage import Stage, Traffic
@@ -79,8 +79,8 @@ class WrongClock(Experiment):
     def takes(self, cuts: Sequence[str], seed: int) -> tuple[TakePlan, ...]:
         return (
             TakePlan(
-                name=cuts[0],
-                title=f"{WRONG} is {-OFF_S:g} s slow, links {cuts[0]}",
+                name=preferred(cuts),
+                title=f"{WRONG} is {-OFF_S:g} s slow, links {PAST[CutKind(preferred(cuts))]}",
                 modes=(LAST, SIBLINGS, SEEN),
                 clients=(
                     ClientPlan(name=SLOW, side="A", nodes=(WRONG,)),
@@ -88,7 +88,7 @@ class WrongClock(Experiment):
                     ClientPlan(name=FAR, side="B", nodes=SIDES["B"]),
                 ),
                 sides=SIDES,
-                cut=cuts[0],
+                cut=preferred(cuts),
                 expected_s=22,
             ),
         )

@@ -17,7 +17,6 @@ from chaos.links import (
     LinkState,
     Step,
     Stream,
-    Way,
     bandwidth,
     between,
     isolate,
@@ -162,7 +161,6 @@ async def test_a_client_reaches_the_http_port_of_a_node(net: Network) -> None:
 async def test_a_split_separates_its_sides_and_nobody_else(net: Network, kind: CutKind) -> None:
     within = {(N1, N2), (N2, N1), (N3, N4), (N4, N3)}
     await net.mesh.cut("halves", split(([N1, N2], [N3, N4])), kind)
-    assert set(net.mesh.targets("halves")) == {f"{a}>{b}" for a, b in EVERYBODY - within}
     assert await net.reached() == within
     await net.mesh.heal("halves")
     assert await net.reached() == EVERYBODY
@@ -244,7 +242,7 @@ async def test_faults_that_begin_at_the_same_moment_all_come_about(net: Network)
         net.mesh.toxify("wan", net.mesh.node_links, latency(UP, 1)),
         net.mesh.cut("one", between(N1, N2), CutKind.DROP),
         net.mesh.cut("two", between(N1, N2), CutKind.REFUSE),
-        net.mesh.toxify_ways("thin", [Way(N3, N4)], bandwidth(UP, 50)),
+        net.mesh.toxify("thin", [Link(N4, N3)], bandwidth(DOWN, 50)),
     )
     states = await net.mesh.states()
     assert not states[Link(N1, N2)].enabled

@@ -19,7 +19,6 @@ from chaos.workloads.deletes import Deletes
 from chaos.workloads.elements import cart_outcome, set_outcome
 from chaos.workloads.registers import Registers
 from chaos.workloads.set_add import SetAdd
-from chaos.workloads.single_writer import SingleWriter
 from dynamo.cluster import LocalCluster
 from dynamo.config import ClusterConfig, NodeConfig
 from dynamo.core.ids import NodeId
@@ -43,8 +42,7 @@ async def test_on_a_healthy_cluster_all_is_answered_and_no_element_is_lost(tmp_p
     history = History(loop.time)
     several = [Registers(MODE, keys=20), SetAdd(MODE), Cart(MODE, keys=2), Deletes(MODE)]
     locked = SetAdd(LWW, lock=asyncio.Lock(), name="set-add-locked")
-    versions = SingleWriter(MODE, writers=["c1"], keys=2, lags_s=[0.0, 0.01])
-    workloads = [*several, locked, versions, Blind(MODE, keys=2)]
+    workloads = [*several, locked, Blind(MODE, keys=2)]
     async with AsyncExitStack() as put_away:
         await put_away.enter_async_context(cluster)
         urls = {str(node): process.url for node, process in cluster.nodes.items()}
@@ -61,7 +59,7 @@ async def test_on_a_healthy_cluster_all_is_answered_and_no_element_is_lost(tmp_p
                 workload=workload,
                 client=client,
                 rate_hz=8,
-                sequential=workload.name in ("set-add", "set-add-locked", "single-writer"),
+                sequential=workload.name in ("set-add", "set-add-locked"),
                 at_random=workload.name == "registers",
             )
             for workload in workloads
@@ -91,5 +89,3 @@ async def test_on_a_healthy_cluster_all_is_answered_and_no_element_is_lost(tmp_p
     for key in several[2].keys:
         place = (several[2].bucket, key)
         assert cart_outcome(by_place[place], final[place]).lost == set()
-    for key in versions.keys:
-        assert len(final[versions.bucket, key]) == 1, "one writer leaves one value"

@@ -27,18 +27,17 @@ from chaos.links import (
     bridge,
     cut,
     disturb,
-    disturb_ways,
     isolate,
     latency,
     limit_data,
     majorities_ring,
     one_way,
     opened,
+    preferred,
     replies_only,
     requests_only,
     reset_peer,
     slicer,
-    slow_close,
     split,
     state,
     steps,
@@ -174,22 +173,14 @@ def test_a_way_without_a_link_cannot_be_cut(kind: CutKind) -> None:
         cut([Way("c1", "c2")], kind, CLIENT_LINKS)
 
 
-def test_toxics_on_ways_are_turned_to_the_stream_where_the_bytes_flow() -> None:
-    effect = disturb_ways("slow", [Way("n1", "n2")], [latency(UP, 5)], LINKS)
-    assert effect.toxics == {
-        Link("n1", "n2"): {"slow.latency_upstream": latency(UP, 5)},
-        Link("n2", "n1"): {"slow.latency_downstream": latency(DOWN, 5)},
-    }
-
-
 def test_toxics_have_all_their_attributes_as_the_server_names_them() -> None:
     assert [dict(toxic.attributes) for toxic in (
         latency(UP, 5, 2), bandwidth(UP, 50), slicer(UP, 10, 3, 7), limit_data(UP, 6),
-        reset_peer(UP), timeout(UP, 300), slow_close(UP, 500),
+        reset_peer(UP), timeout(UP, 300),
     )] == [
         {"latency": 5, "jitter": 2}, {"rate": 50},
         {"average_size": 10, "size_variation": 3, "delay": 7}, {"bytes": 6},
-        {"timeout": 0}, {"timeout": 300}, {"delay": 500},
+        {"timeout": 0}, {"timeout": 300},
     ]  # fmt: skip
 
 
@@ -367,3 +358,8 @@ def test_partitions_of_drawn_sides_never_cut_within_a_side() -> None:
         ways = pairs(split(sides))
         for side in sides:
             assert not any((a, b) in ways for a, b in combinations(side, 2))
+
+
+def test_dropped_bytes_are_preferred_where_they_are_asked_for() -> None:
+    assert preferred(("refuse", "drop", "stall")) == "drop"
+    assert preferred(("stall", "refuse")) == "stall"

@@ -6,7 +6,6 @@ import pytest
 from chaos.experiments.partitions import (
     by_coordinator,
     changes_a_minute,
-    preferred,
     reaching,
     stale_table,
     until_known,
@@ -30,11 +29,6 @@ def cut_by(kind: CutKind) -> Take:
 def pairs(take: Take, ways: frozenset[Way]) -> set[tuple[str, str]]:
     reaches = reaching(take, ways)
     return {(a, b) for a in NODES for b in NODES if not reaches(a, b)}
-
-
-def test_dropped_bytes_are_preferred_where_they_are_asked_for() -> None:
-    assert preferred(("refuse", "drop", "stall")) == "drop"
-    assert preferred(("stall", "refuse")) == "stall"
 
 
 def test_a_lost_reply_is_as_bad_as_a_lost_request_to_who_waits_for_it() -> None:

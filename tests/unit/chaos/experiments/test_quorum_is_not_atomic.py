@@ -1,8 +1,22 @@
 """What E19 concludes: which histories it takes for proofs, and when it says nothing."""
 
+from collections.abc import Iterable
+
+import pytest
+
+from chaos.checkers.linearizability import Unknown
+from chaos.experiments import quorum_is_not_atomic
 from chaos.experiments.measuring import OVERLAP
-from chaos.experiments.quorum_is_not_atomic import ALL, FOUND, ONE, QUORUM, QuorumIsNotAtomic
+from chaos.experiments.quorum_is_not_atomic import (
+    ALL,
+    DECIDED,
+    FOUND,
+    ONE,
+    QUORUM,
+    QuorumIsNotAtomic,
+)
 from chaos.judgement import Findings, RuleOutcome, Verdict
+from chaos.recording import Operation
 from tests.unit.chaos.checkers.histories import Told, fault
 from tests.unit.chaos.experiments.recordings import recording
 
@@ -112,3 +126,16 @@ def test_the_clearest_proof_has_two_readers() -> None:
     went_back(made_up, "k2")
     [drawn] = conclude(made_up).lanes
     assert drawn.title.endswith("k2")
+
+
+def test_of_keys_whose_search_was_given_up_nothing_is_said(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def give_up(operations: Iterable[Operation]) -> dict[tuple[str, str], Unknown]:
+        return {op.place: Unknown(steps=1) for op in operations}
+
+    made_up = told()
+    went_back(made_up, "k1")
+    assert rule(conclude(made_up), DECIDED).verdict is Verdict.PASS
+    monkeypatch.setattr(quorum_is_not_atomic, "check_each", give_up)
+    assert rule(conclude(made_up), DECIDED).verdict is Verdict.INVALID

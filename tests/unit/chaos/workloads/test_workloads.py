@@ -2,7 +2,6 @@
 
 import asyncio
 import itertools
-from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Sequence
 from random import Random
 
@@ -10,17 +9,15 @@ import pytest
 from aiohttp import web
 
 from chaos.clients import History, LabClient
-from chaos.errors import ClusterError, SettingError
+from chaos.errors import ClusterError
 from chaos.modes import Conflicts, Mode
 from chaos.recording import Action, Operation, Outcome
-from chaos.values import named
 from chaos.workloads.blind import UNSETTLED_MAX, Blind
 from chaos.workloads.cart import ITEMS_MAX, Cart
 from chaos.workloads.deletes import Deletes
 from chaos.workloads.elements import cart_outcome, elements, set_outcome
 from chaos.workloads.registers import Registers
 from chaos.workloads.set_add import SetAdd
-from chaos.workloads.single_writer import SingleWriter
 from chaos.workloads.workload import PRELOAD, UNKNOWN_MAX, Workload
 from tests.unit.chaos.little_store import LittleStore, little_store
 
@@ -29,7 +26,6 @@ LWW = Mode(r=2, w=2, sloppy=False, conflicts=Conflicts.LWW)
 
 ALL: dict[str, Callable[[], Workload]] = {
     "registers": lambda: Registers(MODE, keys=3),
-    "single-writer": lambda: SingleWriter(MODE, writers=["a1"], keys=2),
     "set-add": lambda: SetAdd(MODE),
     "cart": lambda: Cart(MODE),
     "deletes": lambda: Deletes(MODE),
@@ -167,14 +163,13 @@ async def test_lanes_share_what_their_client_knows(
     assert [op.based_on for op in history.operations()] == [None, 0, 1]
 
 
-@pytest.mark.parametrize("name", ["registers", "single-writer"])
 async def test_writes_of_which_nobody_knows_what_became_do_not_pile_up_as_siblings(
-    name: str, clients: dict[str, LabClient], history: History, store: LittleStore
+    clients: dict[str, LabClient], history: History, store: LittleStore
 ) -> None:
     async def no_answer(request: web.Request) -> web.StreamResponse:
         return web.Response(status=503, text="no\n")
 
-    workload = ALL[name]()
+    workload = ALL["registers"]()
     await workload.prepare(clients)
     store.instead = no_answer
     await walk(workload, [clients["a1"]], steps=100)
@@ -184,46 +179,6 @@ async def test_writes_of_which_nobody_knows_what_became_do_not_pile_up_as_siblin
     assert len(unknown) == keys * UNKNOWN_MAX
     await walk(workload, [clients["a1"]], steps=30)
     assert any(op.is_write for op in history.operations()[-10:]), "it looked, and goes on"
-
-
-# -- one writer ----------------------------------------------------------------------------------
-
-
-async def test_a_key_has_one_writer_whose_numbers_grow(
-    clients: dict[str, LabClient], history: History, store: LittleStore
-) -> None:
-    work = SingleWriter(MODE, writers=["a1"], keys=2)
-    await work.prepare(clients)
-    await walk(work, list(clients.values()), steps=20)
-    writes = defaultdict(list)
-    for op in history.operations():
-        assert op.is_write == (op.client == "a1")
-        if op.written is not None and (value := named(op.written)):
-            writes[op.key].append(value.number)
-    assert {key: len(numbers) for key, numbers in writes.items()} == {"k0": 11, "k1": 11}
-    assert all(numbers == sorted(numbers) for numbers in writes.values())
-    assert store.siblings == 1
-
-
-async def test_a_write_may_be_looked_for_elsewhere_a_while_after_it(
-    clients: dict[str, LabClient], history: History
-) -> None:
-    work = SingleWriter(MODE, writers=["a1"], keys=1, lags_s=[0.0, 0.002])
-    await work.prepare(clients)
-    await walk(work, [clients["a1"]], steps=10)
-    operations = history.operations()[1:]
-    for write, read in zip(operations[::2], operations[1::2], strict=True):
-        assert (write.action, read.action) == (Action.PUT, Action.GET)
-        assert write.node != read.node
-        assert read.shown == (write.written,)
-    assert {read.note for read in operations[1::2]} == {"lag_ms=0", "lag_ms=2"}
-
-
-def test_a_writer_without_a_key_is_refused() -> None:
-    with pytest.raises(SettingError):
-        SingleWriter(MODE, writers=["a1", "b1"], keys=1)
-    with pytest.raises(SettingError):
-        SingleWriter(MODE, writers=[])
 
 
 # -- sets and carts ------------------------------------------------------------------------------
