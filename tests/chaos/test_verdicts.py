@@ -24,10 +24,10 @@ FOUND_BY = {
     "counts_stand_ins_in_strict_mode": ("half-split", "what was measured is what was predicted"),
     "merges_by_wall_clock": ("siblings-or-clocks", "no acknowledged write is lost"),
     "forgets_tombstones_early": ("deletes", "nothing comes back"),
-    "keeps_hints_in_memory": ("hinted-handoff", "hints are conserved"),
+    "keeps_hints_in_memory": ("hinted-handoff", "hints survive the crash of who keeps them"),
     "drops_hints_before_they_are_confirmed": ("hinted-handoff", "replicas converge without reads"),
     "ignores_contexts": ("cart", "siblings are exactly the writes that nobody replaced"),
-    "calls_timeouts_definite": ("frozen-node", "what failed for certain is never seen"),
+    "calls_timeouts_definite": ("half-split", "what failed for certain is never seen"),
     "compares_counts_of_keys": ("lost-disk", "replicas converge without reads"),
     "acknowledges_before_commit": ("kill-storm", "no acknowledged write is lost"),
 }
