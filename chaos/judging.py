@@ -5,13 +5,13 @@ from typing import Final
 import msgspec
 
 from chaos.arrivals import OVERFULL, never_sent
-from chaos.checkers import lost_writes
+from chaos.checkers import lost_writes, reads
 from chaos.checkers.last_write_wins import lost_updates
 from chaos.checkers.rules import standard
 from chaos.checkers.staleness import sights
 from chaos.checkers.telling import counted
 from chaos.experiment import Experiment
-from chaos.judgement import Findings, Judgement, RuleOutcome, Verdict, overall
+from chaos.judgement import Findings, Judgement, RuleOutcome, Table, Verdict, overall
 from chaos.recording import LATE, Outcome, Recording, Take
 from chaos.report.notes import Notes
 
@@ -52,13 +52,20 @@ def judge(experiment: Experiment, recording: Recording) -> Judgement:
         must_hold=experiment.must_hold,
         predicted=experiment.predicted,
         verdict=overall(rule.verdict for rule in rules),
-        findings=msgspec.structs.replace(findings, rules=rules),
+        findings=msgspec.structs.replace(
+            findings, rules=rules, tables=(*findings.tables, *_of_reads(recording))
+        ),
         seed=run.seed,
         command=run.command,
         started_at=run.started_at,
         versions=run.versions,
         takes=tuple(take.name for take in recording.takes),
     )
+
+
+def _of_reads(recording: Recording) -> tuple[Table, ...]:
+    found = reads.table(recording.takes)
+    return () if found is None else (found,)
 
 
 def _is_as_meant(take: Take, experiment: Experiment) -> bool:
