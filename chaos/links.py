@@ -298,10 +298,6 @@ class LinkState:
     toxics: Mapping[str, Toxic] = field(default_factory=dict)
 
 
-OPEN: Final = LinkState()
-"""A link as it should be."""
-
-
 def cut(ways: Iterable[Way], kind: CutKind, links: Collection[Link]) -> Effect:
     """What cutting these ways does to the links that there are.
 
